@@ -1,0 +1,1 @@
+//! The C structs of the Tenuis plugin ABI and nothing else

@@ -1,0 +1,2 @@
+//! The `tenuis` binary.
+fn main() {}

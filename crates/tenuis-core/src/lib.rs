@@ -1,0 +1,1 @@
+//! Tensors, weight representations and checkpoints of Tenuis

@@ -1,0 +1,1 @@
+//! Quality, size, speed and memory of compressed models, and the report

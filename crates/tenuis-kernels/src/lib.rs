@@ -1,0 +1,1 @@
+//! CPU kernels that compute on compressed weights

@@ -1,0 +1,1 @@
+//! Gram accumulation and factorisations for layer statistics

@@ -1,0 +1,1 @@
+//! Runs a decoder spec: hookable Linear slots, block streaming, KV cache, generation

@@ -1,0 +1,1 @@
+//! Recipes, the plugin loader and the streaming compression pipeline

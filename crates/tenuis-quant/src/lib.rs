@@ -1,0 +1,1 @@
+//! RTN and GPTQ quantization of a matrix

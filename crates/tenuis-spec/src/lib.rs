@@ -1,0 +1,1 @@
+//! What a network is, as data: config.json to DecoderSpec

@@ -1,0 +1,1 @@
+//! The cast, rtn and gptq techniques as a Tenuis plugin
