@@ -1,1 +1,20 @@
-//! Tensors, weight representations and checkpoints of Tenuis
+//! Tensors, weight representations and checkpoints: what every other crate of Tenuis stands on.
+//!
+//! No algorithm lives here and no deep-learning framework is needed: a checkpoint is mapped, checked and handed out
+//! as [`Tensor`]s, a compressed matrix is a [`Representation`], and both know their exact bytes.
+
+mod bytes;
+pub mod convert;
+mod dtype;
+mod tensor;
+mod units;
+pub mod weight;
+
+pub use bytes::Bytes;
+pub use dtype::{DType, StoredType};
+pub use tensor::{Tensor, TensorError, element_count};
+pub use units::{Bits, Ratio, Sparsity};
+pub use weight::{
+    Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout,
+    Representation, Weight, WeightError, pack_codes, unpack_codes,
+};
