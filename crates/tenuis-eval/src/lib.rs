@@ -1,1 +1,17 @@
-//! Quality, size, speed and memory of compressed models, and the report
+//! Quality, size, speed and memory of compressed models beside their baseline, and the report that holds them.
+//!
+//! Every number comes with its protocol: what text (by hash), which windows, how many tokens, which threads. Numbers
+//! of different protocols are never put side by side.
+
+mod error;
+pub mod memory;
+pub mod quality;
+pub mod report;
+pub mod size;
+pub mod speed;
+mod statistics;
+mod windows;
+
+pub use error::EvalError;
+pub use statistics::Distribution;
+pub use windows::{Windows, WindowsError};

@@ -1,0 +1,52 @@
+//! What can go wrong while measuring.
+
+use crate::windows::WindowsError;
+use std::path::PathBuf;
+use tenuis_model::ModelError;
+use thiserror::Error;
+
+/// A measurement that could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The model could not be run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The text is too short for the windows asked for.
+    #[error(transparent)]
+    Windows(#[from] WindowsError),
+    /// A model gave logits that are not finite.
+    #[error("{model}: logits of window {window} are not finite; the weights or the activations overflowed")]
+    NonFinite {
+        /// The model's name.
+        model: String,
+        /// The first window in which it happened.
+        window: usize,
+    },
+    /// Two models do not share a vocabulary, so their distributions cannot be compared.
+    #[error("{model} has {found} logits per token, the baseline {expected}; they cannot be compared")]
+    Vocabulary {
+        /// The candidate.
+        model: String,
+        /// The baseline's vocabulary.
+        expected: usize,
+        /// The candidate's.
+        found: usize,
+    },
+    /// The context is too short for the speed protocol.
+    #[error("{tokens} tokens of prompt and generation do not fit the model's {max_positions} positions")]
+    Context {
+        /// Tokens that the protocol needs.
+        tokens: usize,
+        /// Positions that the model has.
+        max_positions: usize,
+    },
+    /// The measuring child process failed.
+    #[error("{program}: the child process that measures memory failed: {problem}")]
+    Child {
+        /// The program that was started.
+        program: PathBuf,
+        /// What happened.
+        problem: String,
+    },
+}

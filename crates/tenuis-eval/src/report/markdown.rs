@@ -1,0 +1,131 @@
+//! The report as Markdown.
+
+use super::{Entry, Report};
+use std::fmt::{self, Write};
+
+/// The columns of the summary, one row per model, as text.
+const HEADINGS: [&str; 10] = [
+    "model",
+    "size",
+    "ratio",
+    "perplexity",
+    "KL mean",
+    "KL p99",
+    "top-1",
+    "prefill tok/s",
+    "decode tok/s",
+    "peak memory",
+];
+
+impl Report {
+    /// Headings and rows of the summary, the baseline first.
+    pub fn summary(&self) -> ([&'static str; 10], Vec<[String; 10]>) {
+        let rows = std::iter::once(&self.baseline).chain(&self.candidates).map(row).collect();
+        (HEADINGS, rows)
+    }
+
+    /// The whole report as Markdown: summary, protocol, and what each stage did.
+    pub fn to_markdown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_markdown(&mut text);
+        text
+    }
+
+    fn write_markdown(&self, out: &mut String) -> fmt::Result {
+        let (headings, rows) = self.summary();
+        writeln!(out, "# Compression report\n")?;
+        writeln!(out, "| {} |", headings.join(" | "))?;
+        writeln!(out, "|---|{}", "---:|".repeat(headings.len() - 1))?;
+        for row in rows {
+            writeln!(out, "| {} |", row.join(" | "))?;
+        }
+        let ppl = &self.baseline.quality.perplexity;
+        writeln!(out, "\n## Protocol\n")?;
+        writeln!(
+            out,
+            "- Quality: {} windows of {} tokens out of {} (evenly spaced, not overlapping), {} predictions, `{}` \
+             (blake3 `{}`). Perplexity is exp(mean NLL); KL is KL(baseline ‖ model) in nats.",
+            ppl.windows, ppl.seq_len, ppl.windows_of, ppl.predictions, self.protocol.data.file, ppl.data_hash
+        )?;
+        if let Some(calibration) = &self.protocol.calibration {
+            writeln!(
+                out,
+                "- Calibration: {} windows of {} tokens of `{}` (blake3 `{}`).",
+                calibration.samples, calibration.seq_len, calibration.data.file, calibration.data.hash
+            )?;
+        }
+        if let Some(speed) = &self.protocol.speed {
+            writeln!(
+                out,
+                "- Speed: one sequence, prompt of {} tokens, {} decoding steps, {} warm-up and {} counted rounds, \
+                 models in turn, {} threads, {} activations; medians.",
+                speed.prompt_tokens,
+                speed.decode_tokens,
+                speed.warmup,
+                speed.repeats,
+                speed.threads,
+                self.protocol.compute_dtype
+            )?;
+        }
+        writeln!(out, "- Size: the weight files on disk, headers included. Ratio: baseline ÷ model.")?;
+        writeln!(out, "- Memory: peak of a fresh process at work beyond an empty one, touched file pages included.")?;
+        let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
+        writeln!(out, "- Machine: {cpu}, {} threads, {}.", self.machine.threads, self.machine.platform)?;
+        for warning in &self.warnings {
+            writeln!(out, "\n> **Note.** {warning}")?;
+        }
+        for candidate in &self.candidates {
+            write_candidate(out, candidate)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_candidate(out: &mut String, candidate: &Entry) -> fmt::Result {
+    writeln!(out, "\n## {}\n\n`{}`", candidate.name, candidate.checkpoint)?;
+    let Some(compression) = &candidate.compression else { return Ok(()) };
+    writeln!(out, "\nMade in {:.1} s{}.\n", compression.seconds, if compression.reused { ", reused" } else { "" })?;
+    for stage in &compression.stages {
+        writeln!(out, "- {} {}: {} weights", stage.technique, stage.version, stage.weights)?;
+        if stage.calibration_rows > 0 {
+            writeln!(out, "  - {} calibration rows", stage.calibration_rows)?;
+        }
+        for name in &stage.skipped {
+            writeln!(out, "  - skipped `{name}`")?;
+        }
+        for warning in &stage.warnings {
+            writeln!(out, "  - warning: {warning}")?;
+        }
+    }
+    Ok(())
+}
+
+fn row(entry: &Entry) -> [String; 10] {
+    let quality = &entry.quality;
+    let missing = || "–".to_owned();
+    [
+        entry.name.clone(),
+        bytes(entry.size.bytes),
+        format!("{:.2}×", entry.size.compression_ratio),
+        format!("{:.4}", quality.perplexity.value),
+        format!("{:.5}", quality.kl_mean),
+        format!("{:.4}", quality.kl_p99),
+        format!("{:.2} %", 100.0 * quality.top1_agreement),
+        entry.speed.map_or_else(missing, |s| format!("{:.0}", s.prefill_tokens_per_s)),
+        entry.speed.map_or_else(missing, |s| format!("{:.0}", s.decode_tokens_per_s)),
+        entry.memory.map_or_else(missing, |m| bytes(m.peak_bytes)),
+    ]
+}
+
+/// Bytes in the largest binary unit that leaves a whole part.
+pub fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.2} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2} TiB")
+}

@@ -1,0 +1,170 @@
+//! The report: types of every section, its JSON Schema and its Markdown form.
+
+mod markdown;
+
+pub use markdown::bytes;
+
+use crate::memory::Memory;
+use crate::quality::Quality;
+use crate::size::Size;
+use crate::speed::{Speed, SpeedProtocol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of the report's form, its field `schema`.
+pub const SCHEMA: &str = "tenuis.report/1";
+
+/// What was compressed, how, and what that cost and brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Always `tenuis.report/1`.
+    pub schema: String,
+    /// The version of the program that wrote the report.
+    pub version: String,
+    /// Seconds since 1970-01-01 UTC at which the report was written.
+    pub created_unix: u64,
+    /// Where it was measured.
+    pub machine: Machine,
+    /// How it was measured.
+    pub protocol: Protocol,
+    /// The model as it was given.
+    pub baseline: Entry,
+    /// The compressed models, in the order of their recipes.
+    pub candidates: Vec<Entry>,
+    /// What the reader should know before trusting a number.
+    pub warnings: Vec<String>,
+}
+
+/// The machine that the numbers belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// The processor's name, where the system tells it.
+    pub cpu: Option<String>,
+    /// Worker threads.
+    pub threads: usize,
+    /// Architecture and operating system.
+    pub platform: String,
+}
+
+impl Machine {
+    /// Describes the machine that this process runs on.
+    pub fn here() -> Self {
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+            let line = text.lines().find(|l| l.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
+        Self {
+            cpu,
+            threads: rayon::current_num_threads(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+}
+
+/// The protocol of the whole report; entries repeat what belongs to a single number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Protocol {
+    /// The evaluated text.
+    pub data: DataSource,
+    /// The calibration text, where any recipe needed one.
+    pub calibration: Option<CalibrationSource>,
+    /// How speed was measured; absent where it was not.
+    pub speed: Option<SpeedProtocol>,
+    /// The type that activations are computed in.
+    pub compute_dtype: String,
+}
+
+/// A text file and its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DataSource {
+    /// The file as it was named.
+    pub file: String,
+    /// blake3 of its bytes.
+    pub hash: String,
+    /// Tokens that it holds, without special tokens.
+    pub tokens: usize,
+}
+
+/// What techniques were calibrated on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CalibrationSource {
+    /// The text.
+    #[serde(flatten)]
+    pub data: DataSource,
+    /// Windows taken from it, evenly spaced.
+    pub samples: usize,
+    /// Tokens per window.
+    pub seq_len: usize,
+}
+
+/// One model: the baseline or a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// The recipe's name, or `baseline`.
+    pub name: String,
+    /// The recipe in full; null for the baseline.
+    pub recipe: Option<Value>,
+    /// The checkpoint directory.
+    pub checkpoint: String,
+    /// Exact parameters and bytes.
+    pub size: Size,
+    /// Perplexity and agreement with the baseline.
+    pub quality: Quality,
+    /// Speed; null where it was not measured.
+    pub speed: Option<Speed>,
+    /// Peak memory; null where it was not measured.
+    pub memory: Option<Memory>,
+    /// How the candidate was made; null for the baseline.
+    pub compression: Option<Compression>,
+}
+
+/// How a candidate was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Compression {
+    /// Whether a finished checkpoint of the same inputs was found and reused.
+    pub reused: bool,
+    /// Seconds of the run that made it.
+    pub seconds: f64,
+    /// The stages, in order.
+    pub stages: Vec<StageRecord>,
+}
+
+/// What a stage did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageRecord {
+    /// The technique's name.
+    pub technique: String,
+    /// The technique's version.
+    pub version: String,
+    /// blake3 of the plugin's library file.
+    pub plugin_hash: String,
+    /// Weights that were given to the technique and came back changed.
+    pub weights: usize,
+    /// Weights that it did not get: untouched or not finite.
+    pub skipped: Vec<String>,
+    /// Calibration rows that every Hessian was made from; 0 where none was needed.
+    pub calibration_rows: u64,
+    /// Batches dropped because an activation was not finite.
+    pub dropped_batches: u64,
+    /// Figures that the technique reported, such as damping and fallbacks.
+    pub metrics: Vec<Metric>,
+    /// What went other than asked.
+    pub warnings: Vec<String>,
+}
+
+/// A figure that a technique reported about a weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Metric {
+    /// Its name.
+    pub key: String,
+    /// Its value; null where it is not finite.
+    pub value: Option<f64>,
+}
+
+impl Report {
+    /// The JSON Schema (2020-12) of this version's reports.
+    pub fn json_schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}

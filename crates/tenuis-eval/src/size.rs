@@ -1,0 +1,37 @@
+//! Exact parameters and bytes of a checkpoint.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tenuis_core::{Checkpoint, Ratio};
+use tenuis_model::Model;
+
+/// What a checkpoint weighs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Size {
+    /// Weights of the model's matrices and vectors, whatever form they are stored in; scales and zero points of a
+    /// quantised weight are not parameters, and a tied head counts once.
+    pub params: u64,
+    /// Bytes of the weight files on disk: tensors and headers.
+    pub bytes: u64,
+    /// Bytes of the tensors alone.
+    pub tensor_bytes: u64,
+    /// The baseline's `bytes` ÷ these `bytes`: larger is smaller.
+    pub compression_ratio: f64,
+    /// These `bytes` ÷ the baseline's `bytes`: the inverse of the ratio.
+    pub fraction: f64,
+}
+
+impl Size {
+    /// Measures a model's checkpoint beside the weight files' bytes of the baseline.
+    pub fn of(model: &Model, baseline_bytes: u64) -> Self {
+        let checkpoint: &Checkpoint = model.checkpoint();
+        let ratio = Ratio::of(baseline_bytes, checkpoint.file_bytes());
+        Self {
+            params: model.spec().parameters(),
+            bytes: checkpoint.file_bytes(),
+            tensor_bytes: checkpoint.tensor_bytes(),
+            compression_ratio: ratio.get(),
+            fraction: ratio.fraction(),
+        }
+    }
+}
