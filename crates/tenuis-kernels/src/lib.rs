@@ -1,1 +1,64 @@
-//! CPU kernels that compute on compressed weights
+//! CPU kernels that compute on compressed weights, tile by tile, never from a dense copy.
+//!
+//! [`linear_op`] turns a [`Weight`] of any kind into a [`LinearOp`], `y = x Wᵀ + b`. Kinds that have a kernel of their
+//! own run on it; every other kind is decoded a bounded tile of rows at a time and multiplied.
+//!
+//! Activations stay in f32: a result differs from that of the dequantised matrix by f32 rounding alone. Results do not
+//! depend on the number of threads, because the work is cut by shape and a sum is never split between threads.
+
+mod block;
+mod gemm;
+mod scratch;
+mod tile;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use tenuis_core::{Weight, WeightError};
+
+/// Computes `y = x Wᵀ + b` on whatever form `W` has.
+pub trait LinearOp: Send + Sync + Debug {
+    /// `[out_features, in_features]`.
+    fn shape(&self) -> [usize; 2];
+
+    /// Multiplies: `y[r, o] = Σᵢ x[r, i] · W[o, i] + bias[o]`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows, in_features]`, `bias`: `[out_features]`, `y`: `[rows, out_features]`, all row-major.
+    ///
+    /// # Panics
+    /// If a slice has another length.
+    fn forward(&self, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
+
+    /// The bytes of RAM or of a mapped file that the operation holds for the weight.
+    fn resident_bytes(&self) -> u64;
+}
+
+/// Chooses the kernel for a weight.
+///
+/// A kind without a kernel of its own is decoded once, tile by tile, to prove that it can be: [`LinearOp::forward`]
+/// has no way to fail. (Should a representation break its promise later, the outputs concerned are NaN.)
+///
+/// ```
+/// use std::sync::Arc;
+/// use tenuis_core::{DType, Dense, Tensor, Weight};
+/// let tensor = Tensor::from_vec(DType::F32, vec![2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// let weight: Weight = Arc::new(Dense::new(tensor)?);
+/// let op = tenuis_kernels::linear_op(&weight)?;
+/// let mut y = [0.0; 2];
+/// op.forward(&[1.0, 0.0, -1.0], 1, Some(&[0.5, 0.5]), &mut y);
+/// assert_eq!(y, [-1.5, -1.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// What [`tenuis_core::Representation::decode_rows`] reports.
+pub fn linear_op(weight: &Weight) -> Result<Arc<dyn LinearOp>, WeightError> {
+    Ok(Arc::new(tile::TiledOp::new(Arc::clone(weight))?))
+}
+
+/// Panics where the slices of a forward pass do not fit the shape.
+fn check_lengths([outs, ins]: [usize; 2], x: &[f32], rows: usize, bias: Option<&[f32]>, y: &[f32]) {
+    assert_eq!(x.len(), rows * ins, "x: [{rows}, {ins}]");
+    assert_eq!(y.len(), rows * outs, "y: [{rows}, {outs}]");
+    assert!(bias.is_none_or(|b| b.len() == outs), "bias: [{outs}]");
+}
