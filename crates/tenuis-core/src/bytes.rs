@@ -48,7 +48,11 @@ impl Bytes {
     /// # Panics
     /// If `range` reaches beyond the bytes.
     pub fn slice(&self, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= self.len(), "slice {range:?} of {} bytes", self.len());
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "slice {range:?} of {} bytes",
+            self.len()
+        );
         let start = self.range.start + range.start;
         Self { owner: Arc::clone(&self.owner), range: start..start + range.len() }
     }

@@ -4,6 +4,7 @@
 //! as [`Tensor`]s, a compressed matrix is a [`Representation`], and both know their exact bytes.
 
 mod bytes;
+pub mod checkpoint;
 pub mod convert;
 mod dtype;
 mod tensor;
@@ -11,6 +12,9 @@ mod units;
 pub mod weight;
 
 pub use bytes::Bytes;
+pub use checkpoint::{
+    Checkpoint, CheckpointError, CheckpointWriter, Manifest, TensorInfo, WriterOptions, Written,
+};
 pub use dtype::{DType, StoredType};
 pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};

@@ -64,8 +64,9 @@ impl Tensor {
         let dtype = dtype.into();
         let elements = element_count(&shape)?;
         if let StoredType::Known(known) = dtype {
-            let expected =
-                elements.checked_mul(known.size()).ok_or_else(|| TensorError::Overflow { shape: shape.clone() })?;
+            let expected = elements
+                .checked_mul(known.size())
+                .ok_or_else(|| TensorError::Overflow { shape: shape.clone() })?;
             if expected != data.len() {
                 return Err(TensorError::Length { shape, dtype, expected, found: data.len() });
             }
@@ -120,7 +121,12 @@ impl Tensor {
     pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, TensorError> {
         if element_count(&shape)? != self.elements() {
             let expected = element_count(&shape)?;
-            return Err(TensorError::Length { shape, dtype: self.dtype.clone(), expected, found: self.elements() });
+            return Err(TensorError::Length {
+                shape,
+                dtype: self.dtype.clone(),
+                expected,
+                found: self.elements(),
+            });
         }
         Ok(Self { dtype: self.dtype.clone(), shape, data: self.data.clone() })
     }
@@ -141,7 +147,10 @@ impl Tensor {
     /// [`TensorError::Type`] where the size of `T` is not that of the element type.
     pub fn cast<T: AnyBitPattern + NoUninit>(&self) -> Result<Cow<'_, [T]>, TensorError> {
         if self.known_dtype()?.size() != size_of::<T>() {
-            return Err(TensorError::Type { expected: std::any::type_name::<T>(), found: self.dtype.clone() });
+            return Err(TensorError::Type {
+                expected: std::any::type_name::<T>(),
+                found: self.dtype.clone(),
+            });
         }
         Ok(match bytemuck::try_cast_slice(&self.data) {
             Ok(slice) => Cow::Borrowed(slice),

@@ -51,7 +51,8 @@ impl Dense {
             expected: expected.to_owned(),
             found: format!("{} {:?}", tensor.dtype(), tensor.shape()),
         };
-        let dtype = tensor.dtype().known().filter(|d| d.is_float()).ok_or_else(|| wrong("a floating-point type"))?;
+        let dtype =
+            tensor.dtype().known().filter(|d| d.is_float()).ok_or_else(|| wrong("a floating-point type"))?;
         let shape = match (tensor.shape(), layout) {
             (&[n], _) => [1, n],
             (&[out, input], Layout::OutIn) | (&[input, out], Layout::InOut) => [out, input],
@@ -138,8 +139,7 @@ impl Codec for DenseCodec {
         descriptor: &Value,
         mut components: Components,
     ) -> Result<Weight, WeightError> {
-        let wrong =
-            |problem: String| WeightError::Descriptor { descriptor: descriptor.to_string(), problem };
+        let wrong = |problem: String| WeightError::Descriptor { descriptor: descriptor.to_string(), problem };
         let layout = match descriptor.get("layout").map(|v| v.as_str()) {
             None | Some(Some("out_in")) => Layout::OutIn,
             Some(Some("in_out")) => Layout::InOut,
@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn both_layouts_decode_to_the_same_matrix() {
-        let straight = Dense::new(Tensor::from_vec(DType::F32, vec![2, 3], vec![1f32, 2., 3., 4., 5., 6.]).unwrap());
+        let straight =
+            Dense::new(Tensor::from_vec(DType::F32, vec![2, 3], vec![1f32, 2., 3., 4., 5., 6.]).unwrap());
         let turned = Tensor::from_vec(DType::F32, vec![3, 2], vec![1f32, 4., 2., 5., 3., 6.]).unwrap();
         let turned = Dense::with_layout(turned, Layout::InOut).unwrap();
         let straight: Weight = Arc::new(straight.unwrap());

@@ -66,7 +66,9 @@ pub enum WeightError {
         found: String,
     },
     /// A group size that does not divide the number of input features.
-    #[error("group size {group_size} does not divide {in_features} input features; use \"auto\" or a divisor")]
+    #[error(
+        "group size {group_size} does not divide {in_features} input features; use \"auto\" or a divisor"
+    )]
     GroupSize {
         /// The group size asked for.
         group_size: usize,
@@ -175,7 +177,12 @@ pub trait Codec: Send + Sync {
     ///
     /// # Errors
     /// A [`WeightError`] that names the component.
-    fn decode(&self, shape: [usize; 2], descriptor: &Value, components: Components) -> Result<Weight, WeightError>;
+    fn decode(
+        &self,
+        shape: [usize; 2],
+        descriptor: &Value,
+        components: Components,
+    ) -> Result<Weight, WeightError>;
 }
 
 /// The codecs that a program knows, by kind.

@@ -1,6 +1,8 @@
 //! Building and checking grouped integer weights.
 
-use super::{G_IDX, GroupSize, GroupedInt, GroupedIntSpec, PACKED, SCALE, SHAPE, ZERO_POINT, pack_codes, unpack_codes};
+use super::{
+    G_IDX, GroupSize, GroupedInt, GroupedIntSpec, PACKED, SCALE, SHAPE, ZERO_POINT, pack_codes, unpack_codes,
+};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 use crate::units::Bits;
@@ -56,7 +58,9 @@ fn parse(descriptor: &Value) -> Result<GroupedIntSpec, WeightError> {
     let group_size = match parsed.group_size {
         StoredGroupSize::Columns(n) => GroupSize::Columns(n),
         StoredGroupSize::Name(name) if name == "channel" => GroupSize::Channel,
-        StoredGroupSize::Name(name) => return Err(wrong(format!("group_size {name:?}: a number or \"channel\""))),
+        StoredGroupSize::Name(name) => {
+            return Err(wrong(format!("group_size {name:?}: a number or \"channel\"")));
+        }
     };
     let scale_dtype = DType::from_name(&parsed.scale_dtype)
         .filter(is_scale_type)
@@ -87,13 +91,21 @@ impl GroupedInt {
         let [out_features, in_features] = shape;
         let groups = spec.group_size.groups(in_features)?;
         let i32_only = |d| d == DType::I32;
-        let packed = take(&mut components, PACKED, i32_only, "i32", &[out_features, spec.bits.words(in_features)])?;
+        let packed =
+            take(&mut components, PACKED, i32_only, "i32", &[out_features, spec.bits.words(in_features)])?;
         let scale_type = spec.scale_dtype;
-        let scales = take(&mut components, SCALE, |d| d == scale_type, scale_type.name(), &[out_features, groups])?;
+        let scales =
+            take(&mut components, SCALE, |d| d == scale_type, scale_type.name(), &[out_features, groups])?;
         let zero_point = if spec.symmetric {
             None
         } else {
-            Some(take(&mut components, ZERO_POINT, i32_only, "i32", &[spec.bits.words(out_features), groups])?)
+            Some(take(
+                &mut components,
+                ZERO_POINT,
+                i32_only,
+                "i32",
+                &[spec.bits.words(out_features), groups],
+            )?)
         };
         let group_index = if spec.group_index {
             Some(take(&mut components, G_IDX, i32_only, "i32", &[in_features])?)
