@@ -47,6 +47,7 @@ impl Bytes {
     ///
     /// # Panics
     /// If `range` reaches beyond the bytes.
+    #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         assert!(
             range.start <= range.end && range.end <= self.len(),

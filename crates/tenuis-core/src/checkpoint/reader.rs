@@ -131,10 +131,10 @@ impl Checkpoint {
 
     /// Turns a manifest that does not describe these tensors into a problem, with a warning.
     fn match_manifest(&mut self) {
-        if let Some(Ok(manifest)) = &self.manifest {
-            if let Some(problem) = self.disagreement(manifest) {
-                self.manifest = Some(Err(problem));
-            }
+        if let Some(Ok(manifest)) = &self.manifest
+            && let Some(problem) = self.disagreement(manifest)
+        {
+            self.manifest = Some(Err(problem));
         }
         if let Some(Err(problem)) = &self.manifest {
             self.warnings.push(format!("{MANIFEST_NAME} is ignored: {problem}"));

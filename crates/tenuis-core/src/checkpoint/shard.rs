@@ -35,10 +35,10 @@ impl Shard {
         if length == 0 {
             return Err(CheckpointError::Header { file: path, source: HeaderError::TooShort { length: 0 } });
         }
+        #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         // SAFETY: the map is read-only. Another process that writes to the file changes the bytes under us, which
         // every checkpoint reader that maps accepts; bytes are only ever read as plain numbers, never as references
         // or lengths after the header was copied out, and a shortened file is caught by `check_length`.
-        #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io("map", &path))?;
         let header =
             parse_header(&map).map_err(|source| CheckpointError::Header { file: path.clone(), source })?;
@@ -71,12 +71,12 @@ impl Shard {
         if start >= end {
             return;
         }
-        // SAFETY: the map is shared, read-only and backed by a file, so that dropped pages come back with the same
-        // content on the next access; slices into it stay valid.
         #[expect(
             unsafe_code,
             reason = "dropping pages is unsafe for anonymous or private maps, which this is not"
         )]
+        // SAFETY: the map is shared, read-only and backed by a file, so that dropped pages come back with the same
+        // content on the next access; slices into it stay valid.
         let released = unsafe {
             self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
         };

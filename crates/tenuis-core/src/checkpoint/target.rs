@@ -189,7 +189,7 @@ fn check_existing(target: &Path, overwrite: bool) -> Result<bool, CheckpointErro
     for entry in fs::read_dir(target).map_err(CheckpointError::io("list", target))? {
         let name = entry.map_err(CheckpointError::io("list", target))?.file_name();
         if !name.to_str().is_some_and(|n| manifest.lists(n)) {
-            return Err(foreign(&format!("{name:?}, which Tenuis did not write")));
+            return Err(foreign(&format!("{}, which Tenuis did not write", name.display())));
         }
     }
     Ok(true)

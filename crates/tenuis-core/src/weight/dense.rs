@@ -150,10 +150,10 @@ impl Codec for DenseCodec {
             .ok_or_else(|| WeightError::MissingComponent { component: WEIGHT.to_owned() })?;
         nothing_left(&components, self.kind())?;
         let dense = Dense::with_layout(tensor, layout)?;
-        if let Some(dtype) = descriptor.get("dtype") {
-            if dtype.as_str() != Some(dense.dtype.name()) {
-                return Err(wrong(format!("dtype disagrees with the component's {}", dense.dtype)));
-            }
+        if let Some(dtype) = descriptor.get("dtype")
+            && dtype.as_str() != Some(dense.dtype.name())
+        {
+            return Err(wrong(format!("dtype disagrees with the component's {}", dense.dtype)));
         }
         if dense.shape != shape {
             return Err(WeightError::Component {

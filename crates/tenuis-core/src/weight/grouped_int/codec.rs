@@ -63,7 +63,7 @@ fn parse(descriptor: &Value) -> Result<GroupedIntSpec, WeightError> {
         }
     };
     let scale_dtype = DType::from_name(&parsed.scale_dtype)
-        .filter(is_scale_type)
+        .filter(|&d| is_scale_type(d))
         .ok_or_else(|| wrong("scale_dtype must be f32, f16 or bf16".to_owned()))?;
     Ok(GroupedIntSpec {
         bits: parsed.bits,
@@ -74,7 +74,7 @@ fn parse(descriptor: &Value) -> Result<GroupedIntSpec, WeightError> {
     })
 }
 
-fn is_scale_type(dtype: &DType) -> bool {
+fn is_scale_type(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
 }
 

@@ -42,7 +42,7 @@ impl GroupSize {
     /// assert_eq!(GroupSize::auto(172), GroupSize::Channel);
     /// ```
     pub fn auto(in_features: usize) -> Self {
-        Self::AUTO.into_iter().find(|g| in_features % g == 0).map_or(Self::Channel, Self::Columns)
+        Self::AUTO.into_iter().find(|g| in_features.is_multiple_of(*g)).map_or(Self::Channel, Self::Columns)
     }
 
     /// The number of columns that share a scale in a row of `in_features`.
@@ -60,7 +60,7 @@ impl GroupSize {
     pub fn groups(self, in_features: usize) -> Result<usize, WeightError> {
         match self {
             Self::Channel => Ok(1),
-            Self::Columns(n) if n > 0 && in_features % n == 0 => Ok(in_features / n),
+            Self::Columns(n) if n > 0 && in_features.is_multiple_of(n) => Ok(in_features / n),
             Self::Columns(group_size) => Err(WeightError::GroupSize { group_size, in_features }),
         }
     }
