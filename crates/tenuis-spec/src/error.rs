@@ -1,0 +1,67 @@
+//! What can be wrong with a configuration, or between it and the tensors.
+
+use thiserror::Error;
+
+/// Why a configuration gives no spec, or a checkpoint does not fit its spec.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// The configuration is not a JSON object.
+    #[error("config.json is not a JSON object")]
+    NotAnObject,
+    /// A field that has no default is absent or null.
+    #[error("config.json: field {field:?} is missing")]
+    MissingField {
+        /// The field.
+        field: String,
+    },
+    /// A field has a value that is not allowed.
+    #[error("config.json: field {field:?} is {found}, expected {expected}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What is there, as JSON.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// No family is known for the model type.
+    #[error("config.json: field \"model_type\" is {found:?}; known model types: {known}")]
+    UnknownModelType {
+        /// What is there.
+        found: String,
+        /// The model types that have a family.
+        known: String,
+    },
+    /// Tensors that the configuration calls for are not in the checkpoint.
+    #[error("the checkpoint lacks {}: {}", count(names), shorten(names))]
+    MissingTensors {
+        /// All of them.
+        names: Vec<String>,
+    },
+    /// A tensor has another shape than the configuration calls for.
+    #[error("tensor {name:?} has shape {found:?}, but config.json calls for {expected:?}")]
+    Shape {
+        /// The tensor, or the module where it is stored in compressed form.
+        name: String,
+        /// What the configuration calls for.
+        expected: Vec<usize>,
+        /// What is stored.
+        found: Vec<usize>,
+    },
+}
+
+/// How many names a message lists before it only counts them.
+const LISTED: usize = 8;
+
+fn count(names: &[String]) -> String {
+    if names.len() == 1 { "a tensor".to_owned() } else { format!("{} tensors", names.len()) }
+}
+
+fn shorten(names: &[String]) -> String {
+    let mut text = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED {
+        text.push_str(", …");
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! Families of models: each a function from a configuration to a spec.
+
+mod gpt2;
+mod llama;
+mod llama_like;
+mod mistral;
+mod qwen;
+mod smollm3;
+
+use crate::config::Config;
+use crate::decoder::DecoderSpec;
+use crate::error::SpecError;
+use crate::layer::{NormKind, NormSpec};
+
+/// What a family's function works with.
+struct Context<'a> {
+    config: Config<'a>,
+    model_type: &'a str,
+    /// What the names of all tensors but the head begin with.
+    prefix: &'a str,
+}
+
+/// A row of the table of families.
+struct Family {
+    model_type: &'static str,
+    /// What a full checkpoint's names begin with.
+    prefix: &'static str,
+    build: fn(&Context<'_>) -> Result<DecoderSpec, SpecError>,
+}
+
+/// Every family; a new one is a function and a row here.
+const FAMILIES: [Family; 6] = [
+    Family { model_type: "gpt2", prefix: "transformer.", build: gpt2::build },
+    Family { model_type: "llama", prefix: "model.", build: llama::build },
+    Family { model_type: "mistral", prefix: "model.", build: mistral::build },
+    Family { model_type: "qwen2", prefix: "model.", build: qwen::build_qwen2 },
+    Family { model_type: "qwen3", prefix: "model.", build: qwen::build_qwen3 },
+    Family { model_type: "smollm3", prefix: "model.", build: smollm3::build },
+];
+
+/// The values of `model_type` that have a family.
+///
+/// ```
+/// assert!(tenuis_spec::families().any(|name| name == "qwen3"));
+/// ```
+pub fn families() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.model_type)
+}
+
+/// Builds the spec with the family's usual prefix of names or another one.
+pub(crate) fn build(config: Config<'_>, prefix: Option<&str>) -> Result<DecoderSpec, SpecError> {
+    let model_type = config.opt_str("model_type")?.ok_or_else(|| config.missing("model_type"))?;
+    let family = FAMILIES.iter().find(|f| f.model_type == model_type).ok_or_else(|| {
+        let known = families().collect::<Vec<_>>().join(", ");
+        SpecError::UnknownModelType { found: model_type.to_owned(), known }
+    })?;
+    (family.build)(&Context { config, model_type, prefix: prefix.unwrap_or(family.prefix) })
+}
+
+fn rms_norm(name: String, dim: usize, eps: f64) -> NormSpec {
+    NormSpec { name, kind: NormKind::Rms, dim, eps, plus_one: false, bias: false }
+}
+
+fn layer_norm(name: String, dim: usize, eps: f64) -> NormSpec {
+    NormSpec { name, kind: NormKind::Layer, dim, eps, plus_one: false, bias: true }
+}
+
+/// Checks that every key head serves a whole number of query heads.
+fn check_heads(config: Config<'_>, field: &str, n_q: usize, n_kv: usize) -> Result<(), SpecError> {
+    if n_q % n_kv == 0 {
+        return Ok(());
+    }
+    Err(config.wrong(field, &serde_json::Value::from(n_kv), format!("a divisor of {n_q} query heads")))
+}
