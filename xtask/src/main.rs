@@ -1,2 +1,216 @@
-//! The front door of the workspace.
-fn main() {}
+//! `cargo xtask`: builds, runs, tests, checks and installs the workspace from a fresh clone.
+
+mod artifacts;
+mod error;
+mod files;
+mod hand_over;
+mod install;
+mod tests_and_benches;
+mod tidy;
+mod workspace;
+
+use artifacts::Scope;
+use cargo_metadata::camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand};
+use error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use workspace::Workspace;
+
+/// Builds Tenuis and runs it; tests, checks and installs it.
+///
+/// The commands that take any arguments build the `tenuis` binary and every plugin in release, put the plugins beside
+/// it and hand the arguments over: `cargo xtask eval …` is `tenuis eval …` on what the sources say now.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask eval --model DIR --data TEXT --calib TEXT   compress with the built-in recipes and compare
+  cargo xtask eval --help                                 what `tenuis eval` takes
+  cargo xtask run -- plugins list                         any command of the program
+  cargo xtask test                                        every test of the workspace, doc tests included
+  cargo xtask test -p tenuis-quant -- golden              the tests of one crate whose names match
+  cargo xtask tidy                                        what the compiler does not check: layers, sizes, words
+  cargo xtask bench gptq                                  the benchmarks whose names match
+  cargo xtask install --prefix ~/.local                   bin/tenuis and lib/tenuis/plugins
+
+Build output goes to `target/` or to CARGO_TARGET_DIR. Tests of real models read the directory that TENUIS_SHARED
+names (by default `../shared`, where there is one).";
+
+#[derive(Subcommand)]
+enum Task {
+    /// Compress with recipes, evaluate and report (`tenuis eval`)
+    #[command(disable_help_flag = true)]
+    Eval(Rest),
+    /// Compress with one recipe, without evaluation (`tenuis compress`)
+    #[command(disable_help_flag = true)]
+    Compress(Rest),
+    /// Show what a checkpoint holds (`tenuis inspect`)
+    #[command(disable_help_flag = true)]
+    Inspect(Rest),
+    /// Continue a prompt with any checkpoint (`tenuis generate`)
+    #[command(disable_help_flag = true)]
+    Generate(Rest),
+    /// Write the logits of given token ids (`tenuis logits`)
+    #[command(disable_help_flag = true)]
+    Logits(Rest),
+    /// Show which plugins are found where (`tenuis plugins`)
+    #[command(disable_help_flag = true)]
+    Plugins(Rest),
+    /// Build, then run `tenuis` with the arguments after `--`
+    #[command(disable_help_flag = true)]
+    Run(Rest),
+    /// Build the binary and the plugins in release and say where they are
+    Build,
+    /// Build the plugins, then run every test in release; arguments go to `cargo test`
+    Test(Rest),
+    /// Check layers, file sizes, docs and words; list every problem and how to mend it
+    Tidy,
+    /// Run the criterion benchmarks; arguments (a filter, `--save-baseline NAME`) go to criterion
+    Bench(Rest),
+    /// Copy the binary and the plugins under a prefix, each file at once or not at all
+    Install {
+        /// The directory that gets `bin/tenuis` and `lib/tenuis/plugins/`
+        #[arg(long, value_name = "DIR")]
+        prefix: Utf8PathBuf,
+        /// Print what would be copied and change nothing under the prefix
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Everything after the command, untouched.
+#[derive(Args)]
+struct Rest {
+    /// Passed on as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&format!("error: {error}"));
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode, Error> {
+    match task {
+        Task::Eval(rest) => tenuis(Some("eval"), rest),
+        Task::Compress(rest) => tenuis(Some("compress"), rest),
+        Task::Inspect(rest) => tenuis(Some("inspect"), rest),
+        Task::Generate(rest) => tenuis(Some("generate"), rest),
+        Task::Logits(rest) => tenuis(Some("logits"), rest),
+        Task::Plugins(rest) => tenuis(Some("plugins"), rest),
+        Task::Run(rest) => tenuis(None, rest),
+        Task::Build => {
+            let artifacts = artifacts::build(&Workspace::members_only()?, Scope::Product)?;
+            say(&format!("{}\n{}", artifacts.program, artifacts.plugin_dir));
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Test(rest) => tests_and_benches::test(&rest.args).map(|()| ExitCode::SUCCESS),
+        Task::Bench(rest) => tests_and_benches::bench(&rest.args).map(|()| ExitCode::SUCCESS),
+        Task::Tidy => check_tidiness(),
+        Task::Install { prefix, dry_run } => install(&prefix, dry_run),
+    }
+}
+
+fn tenuis(command: Option<&str>, rest: Rest) -> Result<ExitCode, Error> {
+    let artifacts = artifacts::build(&Workspace::members_only()?, Scope::Product)?;
+    let args = command.map(OsString::from).into_iter().chain(rest.args);
+    hand_over::become_program(&artifacts.program, args)
+}
+
+fn check_tidiness() -> Result<ExitCode, Error> {
+    let checked = tidy::check(&Workspace::resolved()?)?;
+    for problem in &checked.problems {
+        say(&problem.to_string());
+    }
+    match checked.problems.len() {
+        0 => {
+            say(&format!("tidy: {} files, {} crates, nothing to mend", checked.files, checked.crates));
+            Ok(ExitCode::SUCCESS)
+        }
+        1 => Err(Error::Untidy("1 problem".into())),
+        n => Err(Error::Untidy(format!("{n} problems"))),
+    }
+}
+
+fn install(prefix: &Utf8PathBuf, dry_run: bool) -> Result<ExitCode, Error> {
+    let artifacts = artifacts::build(&Workspace::members_only()?, Scope::Product)?;
+    for step in install::plan(&artifacts, prefix) {
+        let note = match dry_run {
+            true => " (dry run)",
+            false if step.carry_out()? => "",
+            false => " (unchanged)",
+        };
+        say(&format!("{}{note}", step.describe()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "xtask is a program for the terminal")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "xtask is a program for the terminal")]
+fn report(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn arguments(line: &[&str]) -> (String, Vec<String>) {
+        let matches = Cli::command().try_get_matches_from([&["cargo xtask"], line].concat()).unwrap();
+        let (name, sub) = matches.subcommand().unwrap();
+        let rest = sub.get_many::<OsString>("args").unwrap_or_default();
+        (name.to_owned(), rest.map(|a| a.to_string_lossy().into_owned()).collect())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_of_the_program_pass_untouched() {
+        for line in [
+            &["--help"][..],
+            &["-h"],
+            &["--model", "dir", "--recipe", "a.toml", "--recipe", "b.toml"],
+            &["dir", "--", "-x"],
+            &["--prompt=-1", "--seed", "-3", "--version"],
+        ] {
+            let (name, rest) = arguments(&[&["eval"], line].concat());
+            assert_eq!((name.as_str(), rest), ("eval", line.iter().map(|&a| a.to_owned()).collect()));
+        }
+    }
+
+    #[test]
+    fn run_takes_a_whole_command_line_after_the_dashes() {
+        assert_eq!(arguments(&["run", "--", "plugins", "list", "--help"]).1, ["plugins", "list", "--help"]);
+        assert_eq!(arguments(&["run", "inspect", "dir"]).1, ["inspect", "dir"]);
+    }
+
+    #[test]
+    fn help_shows_each_command() {
+        let help = Cli::command().render_long_help().to_string();
+        for command in
+            ["eval", "compress", "inspect", "generate", "logits", "plugins", "run", "build", "test", "tidy"]
+        {
+            assert!(help.contains(&format!("\n  {command}")), "{command} is missing from\n{help}");
+        }
+    }
+}
