@@ -7,6 +7,7 @@ mod bytes;
 pub mod checkpoint;
 pub mod convert;
 mod dtype;
+pub mod storage;
 mod tensor;
 mod units;
 pub mod weight;
@@ -16,6 +17,7 @@ pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointWriter, Manifest, TensorInfo, WriterOptions, Written,
 };
 pub use dtype::{DType, StoredType};
+pub use storage::{StorageError, StoredWeights, quantization_config_for};
 pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};
 pub use weight::{

@@ -57,7 +57,7 @@ pub enum CheckpointError {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
-        source: HeaderError,
+        source: Box<HeaderError>,
     },
     /// A file name that is not a plain name of a directory entry.
     #[error("{}: {name:?} is not a plain file name; shards must lie beside the index", file.display())]
@@ -131,7 +131,7 @@ pub enum CheckpointError {
         /// The tensor.
         tensor: String,
         /// What is wrong with it.
-        source: TensorError,
+        source: Box<TensorError>,
     },
     /// There is no manifest, or it does not describe these files.
     #[error("{}: {problem}; write the checkpoint again or remove the manifest", dir.display())]

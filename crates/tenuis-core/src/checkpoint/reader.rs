@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -174,6 +174,13 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// The names that begin with `prefix`, sorted.
+    pub fn names_with_prefix<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a str> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let names = self.tensors.range::<str, _>(from).map(|(name, _)| name.as_str());
+        names.take_while(move |name| name.starts_with(prefix))
+    }
+
     /// Whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -213,7 +220,7 @@ impl Checkpoint {
         Tensor::new(info.dtype.clone(), info.shape.clone(), data).map_err(|source| CheckpointError::Tensor {
             file: shard.path().to_owned(),
             tensor: name.to_owned(),
-            source,
+            source: Box::new(source),
         })
     }
 

@@ -32,16 +32,16 @@ impl Shard {
         let real = root.resolve(name)?;
         let file = File::open(real).map_err(CheckpointError::io("open", &path))?;
         let length = file.metadata().map_err(CheckpointError::io("read", &path))?.len();
+        let broken = |source| CheckpointError::Header { file: path.clone(), source: Box::new(source) };
         if length == 0 {
-            return Err(CheckpointError::Header { file: path, source: HeaderError::TooShort { length: 0 } });
+            return Err(broken(HeaderError::TooShort { length: 0 }));
         }
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         // SAFETY: the map is read-only. Another process that writes to the file changes the bytes under us, which
         // every checkpoint reader that maps accepts; bytes are only ever read as plain numbers, never as references
         // or lengths after the header was copied out, and a shortened file is caught by `check_length`.
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io("map", &path))?;
-        let header =
-            parse_header(&map).map_err(|source| CheckpointError::Header { file: path.clone(), source })?;
+        let header = parse_header(&map).map_err(broken)?;
         Ok((Self { file, map, path }, header))
     }
 

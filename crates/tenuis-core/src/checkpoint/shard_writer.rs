@@ -66,7 +66,7 @@ impl ShardWriter {
         if claimed > MAX_HEADER_BYTES {
             return Err(CheckpointError::Header {
                 file: path.to_owned(),
-                source: HeaderError::TooLong { claimed },
+                source: Box::new(HeaderError::TooLong { claimed }),
             });
         }
         let join = || -> io::Result<()> {

@@ -9,6 +9,7 @@ mod dense;
 mod grouped_int;
 
 pub use dense::{Dense, DenseCodec, Layout};
+pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
 
 use crate::tensor::{Tensor, TensorError};

@@ -52,7 +52,7 @@ impl Codec for GroupedIntCodec {
     }
 }
 
-fn parse(descriptor: &Value) -> Result<GroupedIntSpec, WeightError> {
+pub(super) fn parse(descriptor: &Value) -> Result<GroupedIntSpec, WeightError> {
     let wrong = |problem: String| WeightError::Descriptor { descriptor: descriptor.to_string(), problem };
     let parsed = Descriptor::deserialize(descriptor).map_err(|e| wrong(e.to_string()))?;
     let group_size = match parsed.group_size {

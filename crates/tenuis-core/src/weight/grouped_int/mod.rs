@@ -82,6 +82,43 @@ pub struct GroupedIntSpec {
 }
 
 impl GroupedIntSpec {
+    /// The form as a descriptor, which [`GroupedIntSpec::from_descriptor`] reads back.
+    ///
+    /// ```
+    /// use tenuis_core::{Bits, DType, GroupSize, GroupedIntSpec};
+    /// let spec = GroupedIntSpec {
+    ///     bits: Bits::new(4).unwrap(),
+    ///     group_size: GroupSize::Columns(128),
+    ///     symmetric: true,
+    ///     scale_dtype: DType::F16,
+    ///     group_index: false,
+    /// };
+    /// assert_eq!(spec.descriptor()["group_size"], 128);
+    /// assert_eq!(GroupedIntSpec::from_descriptor(&spec.descriptor())?, spec);
+    /// # Ok::<(), tenuis_core::WeightError>(())
+    /// ```
+    pub fn descriptor(&self) -> Value {
+        json!({
+            "kind": "grouped_int",
+            "bits": self.bits,
+            "group_size": match self.group_size {
+                GroupSize::Channel => json!("channel"),
+                GroupSize::Columns(n) => json!(n),
+            },
+            "symmetric": self.symmetric,
+            "scale_dtype": self.scale_dtype.name(),
+            "g_idx": self.group_index,
+        })
+    }
+
+    /// Reads a descriptor of kind `grouped_int`.
+    ///
+    /// # Errors
+    /// [`WeightError::Descriptor`] for a key that is unknown, missing or has a value that is not allowed.
+    pub fn from_descriptor(descriptor: &Value) -> Result<Self, WeightError> {
+        codec::parse(descriptor)
+    }
+
     /// The exact bytes of a weight `[out_features, in_features]` in this form:
     ///
     /// `4·out·⌈in·bits/32⌉ + out·groups·size(scale) + [asymmetric] 4·groups·⌈out·bits/32⌉ + [g_idx] 4·in + 16`
@@ -207,17 +244,7 @@ impl Representation for GroupedInt {
     }
 
     fn descriptor(&self) -> Value {
-        json!({
-            "kind": self.kind(),
-            "bits": self.spec.bits,
-            "group_size": match self.spec.group_size {
-                GroupSize::Channel => json!("channel"),
-                GroupSize::Columns(n) => json!(n),
-            },
-            "symmetric": self.spec.symmetric,
-            "scale_dtype": self.spec.scale_dtype.name(),
-            "g_idx": self.spec.group_index,
-        })
+        self.spec.descriptor()
     }
 
     fn shape(&self) -> [usize; 2] {

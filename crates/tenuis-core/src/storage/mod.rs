@@ -1,0 +1,214 @@
+//! How a checkpoint says which weights it holds in which representation.
+//!
+//! `config.json` has a `quantization_config` with a `quant_method`. Two methods are read and written:
+//!
+//! | method | holds | read by |
+//! |---|---|---|
+//! | `compressed-tensors`, format `pack-quantized` | grouped integers | transformers, vLLM, Tenuis |
+//! | `tenuis` | any representation, one descriptor a weight | Tenuis |
+//!
+//! Both store a weight's components as `{module}.{suffix}`; a module without a descriptor is dense and is stored as
+//! `{module}.weight`. `docs/format.md` of the repository specifies both bit by bit.
+
+mod compressed_tensors;
+mod error;
+mod tenuis;
+
+pub use error::StorageError;
+
+use crate::checkpoint::Checkpoint;
+use crate::weight::{CodecRegistry, Components, Dense, Layout, Weight, WeightError};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The `quant_method` of the ecosystem.
+const COMPRESSED_TENSORS: &str = "compressed-tensors";
+/// The `quant_method` of everything that the ecosystem has no form for.
+const TENUIS: &str = "tenuis";
+/// The `kind` of a dense descriptor.
+const DENSE: &str = "dense";
+/// The `kind` of a grouped integer descriptor.
+const GROUPED_INT: &str = "grouped_int";
+
+/// The representation of every weight of a checkpoint, as its configuration declares it.
+///
+/// ```no_run
+/// use tenuis_core::{Checkpoint, CodecRegistry, Layout, StoredWeights};
+/// let checkpoint = Checkpoint::open("models/llama-w4".as_ref())?;
+/// let stored = StoredWeights::from_checkpoint(&checkpoint)?;
+/// let codecs = CodecRegistry::builtin();
+/// let weight = stored.weight(&checkpoint, &codecs, "model.layers.0.mlp.up_proj", [11008, 4096], Layout::OutIn)?;
+/// println!("{} in {} bytes", weight.kind(), weight.stored_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWeights {
+    method: Option<&'static str>,
+    descriptors: BTreeMap<String, Value>,
+}
+
+impl StoredWeights {
+    /// Interprets the checkpoint's `quantization_config`; without one, everything is dense.
+    ///
+    /// # Errors
+    /// [`StorageError`] for a method that is not known, a configuration that is malformed or asks for more than
+    /// compressed weights, or tensors that fit no scheme of it.
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, StorageError> {
+        let config = checkpoint.config();
+        // Older releases of compressed-tensors wrote the second name.
+        let declared =
+            ["quantization_config", "compression_config"].into_iter().find_map(|key| config.get(key));
+        let Some(declared) = declared.filter(|v| !v.is_null()) else {
+            return Ok(Self { method: None, descriptors: BTreeMap::new() });
+        };
+        let file = checkpoint.dir().join("config.json");
+        let method = declared.get("quant_method").and_then(Value::as_str).unwrap_or_default();
+        let (method, descriptors) = match method {
+            COMPRESSED_TENSORS => {
+                (COMPRESSED_TENSORS, compressed_tensors::read(checkpoint, declared, &file)?)
+            }
+            TENUIS => (TENUIS, tenuis::read(declared, &file)?),
+            other => return Err(StorageError::Method { file, method: other.to_owned() }),
+        };
+        Ok(Self { method: Some(method), descriptors })
+    }
+
+    /// The `quant_method`, or `None` where everything is dense.
+    pub const fn method(&self) -> Option<&'static str> {
+        self.method
+    }
+
+    /// The descriptor of a module's weight, or `None` where it is dense.
+    pub fn descriptor(&self, module: &str) -> Option<&Value> {
+        self.descriptors.get(module)
+    }
+
+    /// The modules that have a descriptor, sorted, with it.
+    pub fn descriptors(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.descriptors.iter().map(|(module, descriptor)| (module.as_str(), descriptor))
+    }
+
+    /// The names of the tensors that make up a module's weight.
+    pub fn tensor_names(&self, checkpoint: &Checkpoint, module: &str) -> Vec<String> {
+        if self.descriptors.contains_key(module) {
+            let suffixes = suffixes(checkpoint, module);
+            suffixes.into_iter().map(|suffix| format!("{module}.{suffix}")).collect()
+        } else {
+            vec![format!("{module}.weight")]
+        }
+    }
+
+    /// Reads the weight of a module without copying its bytes.
+    ///
+    /// # Shapes
+    /// `shape`: `[out_features, in_features]` whatever the layout, which only says how a dense matrix is stored.
+    ///
+    /// # Errors
+    /// [`StorageError::Checkpoint`] where a tensor is missing, [`StorageError::Weight`] where its type or shape is
+    /// not what the shape and the descriptor call for.
+    pub fn weight(
+        &self,
+        checkpoint: &Checkpoint,
+        codecs: &CodecRegistry,
+        module: &str,
+        shape: [usize; 2],
+        layout: Layout,
+    ) -> Result<Weight, StorageError> {
+        let Some(descriptor) = self.descriptors.get(module) else {
+            return dense(checkpoint, module, shape, layout);
+        };
+        let mut components = Components::new();
+        for suffix in suffixes(checkpoint, module) {
+            let tensor = checkpoint.tensor(&format!("{module}.{suffix}"))?;
+            components.insert(suffix.to_owned(), tensor);
+        }
+        codecs.decode(shape, descriptor, components).map_err(|e| in_checkpoint(checkpoint, module, e))
+    }
+}
+
+fn dense(
+    checkpoint: &Checkpoint,
+    module: &str,
+    shape: [usize; 2],
+    layout: Layout,
+) -> Result<Weight, StorageError> {
+    let tensor = checkpoint.tensor(&format!("{module}.weight"))?;
+    let weight = Dense::with_layout(tensor, layout).and_then(|dense| {
+        let found = crate::weight::Representation::shape(&dense);
+        if found == shape {
+            return Ok(dense);
+        }
+        Err(WeightError::Component {
+            component: "weight".to_owned(),
+            expected: format!("{shape:?}"),
+            found: format!("{found:?}"),
+        })
+    });
+    Ok(Arc::new(weight.map_err(|e| in_checkpoint(checkpoint, module, e))?))
+}
+
+/// The components of a module: every tensor below it but its bias.
+fn suffixes<'a>(checkpoint: &'a Checkpoint, module: &str) -> Vec<&'a str> {
+    let prefix = format!("{module}.");
+    let names = checkpoint.names_with_prefix(&prefix);
+    names.map(|name| &name[prefix.len()..]).filter(|&suffix| suffix != "bias").collect()
+}
+
+fn in_checkpoint(checkpoint: &Checkpoint, module: &str, source: WeightError) -> StorageError {
+    StorageError::Weight {
+        dir: checkpoint.dir().to_owned(),
+        module: module.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// The `quantization_config` of a checkpoint that holds these weights, or `None` where all of them are dense.
+///
+/// Where everything that is not dense is `grouped_int`, this is compressed-tensors' own form, which transformers
+/// loads; otherwise it is the method `tenuis`. `untouched_linears` are the Linears that are not in `weights` (the
+/// head, say): compressed-tensors must be told to leave them alone.
+///
+/// ```
+/// use serde_json::json;
+/// use std::collections::BTreeMap;
+/// let int4 = json!({ "kind": "grouped_int", "bits": 4, "group_size": 32, "symmetric": true, "scale_dtype": "f16" });
+/// let weights = BTreeMap::from([("model.layers.0.mlp.up_proj".to_owned(), int4)]);
+/// let config = tenuis_core::quantization_config_for(&weights, &["lm_head".to_owned()])?.unwrap();
+/// assert_eq!(config["quant_method"], "compressed-tensors");
+/// assert_eq!(config["config_groups"]["group_0"]["targets"], json!(["Linear"]));
+/// # Ok::<(), tenuis_core::StorageError>(())
+/// ```
+///
+/// # Errors
+/// [`StorageError::Descriptor`] for a descriptor without a `kind`, or one of `grouped_int` that is malformed.
+pub fn quantization_config_for(
+    weights: &BTreeMap<String, Value>,
+    untouched_linears: &[String],
+) -> Result<Option<Value>, StorageError> {
+    let mut compressed = BTreeMap::new();
+    let mut untouched = untouched_linears.to_vec();
+    let mut grouped_only = true;
+    for (module, descriptor) in weights {
+        let kind =
+            descriptor.get("kind").and_then(Value::as_str).ok_or_else(|| StorageError::Descriptor {
+                module: module.clone(),
+                problem: format!("{descriptor} has no \"kind\""),
+            })?;
+        if kind == DENSE {
+            untouched.push(module.clone());
+        } else {
+            compressed.insert(module.as_str(), descriptor);
+            grouped_only &= kind == GROUPED_INT;
+        }
+    }
+    if compressed.is_empty() {
+        return Ok(None);
+    }
+    untouched.sort_unstable();
+    untouched.dedup();
+    if grouped_only {
+        return compressed_tensors::write(&compressed, &untouched).map(Some);
+    }
+    Ok(Some(tenuis::write(&compressed)))
+}
