@@ -30,17 +30,19 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask eval --model DIR --data TEXT --calib TEXT   compress with the built-in recipes and compare
-  cargo xtask eval --help                                 what `tenuis eval` takes
-  cargo xtask run -- plugins list                         any command of the program
-  cargo xtask test                                        every test of the workspace, doc tests included
-  cargo xtask test -p tenuis-quant -- golden              the tests of one crate whose names match
-  cargo xtask tidy                                        what the compiler does not check: layers, sizes, words
-  cargo xtask bench gptq                                  the benchmarks whose names match
-  cargo xtask install --prefix ~/.local                   bin/tenuis and lib/tenuis/plugins
+  cargo xtask eval --model DIR --data TEXT --calib TEXT
+                                             compress with the built-in recipes and compare
+  cargo xtask eval --help                    what `tenuis eval` takes
+  cargo xtask run -- plugins list            any command of the program
+  cargo xtask test                           every test of the workspace, doc tests too
+  cargo xtask test -p tenuis-quant golden    tests of one crate whose names match
+  cargo xtask test -- --nocapture            arguments for the test binaries
+  cargo xtask tidy                           what the compiler does not check
+  cargo xtask bench gptq                     the benchmarks whose names match
+  cargo xtask install --prefix ~/.local      bin/tenuis and lib/tenuis/plugins
 
-Build output goes to `target/` or to CARGO_TARGET_DIR. Tests of real models read the directory that TENUIS_SHARED
-names (by default `../shared`, where there is one).";
+Build output goes to `target/` or to CARGO_TARGET_DIR. Tests of real models read the
+directory that TENUIS_SHARED names (by default `../shared`, where there is one).";
 
 #[derive(Subcommand)]
 enum Task {
@@ -68,7 +70,7 @@ enum Task {
     /// Build the binary and the plugins in release and say where they are
     Build,
     /// Build the plugins, then run every test in release; arguments go to `cargo test`
-    Test(Rest),
+    Test(TestArgs),
     /// Check layers, file sizes, docs and words; list every problem and how to mend it
     Tidy,
     /// Run the criterion benchmarks; arguments (a filter, `--save-baseline NAME`) go to criterion
@@ -90,6 +92,27 @@ struct Rest {
     /// Passed on as they are
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     args: Vec<OsString>,
+}
+
+/// The arguments of `cargo test`, which mean different things on either side of the dashes.
+#[derive(Args)]
+struct TestArgs {
+    /// For `cargo test`: `-p CRATE`, `--test NAME`, part of a test's name
+    #[arg(allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<OsString>,
+    /// For the test binaries: `--nocapture`, `--test-threads 1`
+    #[arg(last = true, value_name = "ARGS")]
+    harness: Vec<OsString>,
+}
+
+impl TestArgs {
+    /// The arguments before and after the dashes. The parser takes `--` for one more value where others precede it.
+    fn sides(&self) -> (&[OsString], &[OsString]) {
+        match self.args.iter().position(|arg| arg == "--") {
+            Some(at) => (&self.args[..at], &self.args[at + 1..]),
+            None => (&self.args, &self.harness),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -116,7 +139,10 @@ fn run(task: Task) -> Result<ExitCode, Error> {
             say(&format!("{}\n{}", artifacts.program, artifacts.plugin_dir));
             Ok(ExitCode::SUCCESS)
         }
-        Task::Test(rest) => tests_and_benches::test(&rest.args).map(|()| ExitCode::SUCCESS),
+        Task::Test(rest) => {
+            let (args, harness) = rest.sides();
+            tests_and_benches::test(args, harness).map(|()| ExitCode::SUCCESS)
+        }
         Task::Bench(rest) => tests_and_benches::bench(&rest.args).map(|()| ExitCode::SUCCESS),
         Task::Tidy => check_tidiness(),
         Task::Install { prefix, dry_run } => install(&prefix, dry_run),
@@ -202,6 +228,23 @@ mod tests {
     fn run_takes_a_whole_command_line_after_the_dashes() {
         assert_eq!(arguments(&["run", "--", "plugins", "list", "--help"]).1, ["plugins", "list", "--help"]);
         assert_eq!(arguments(&["run", "inspect", "dir"]).1, ["inspect", "dir"]);
+    }
+
+    #[test]
+    fn arguments_of_tests_keep_their_side_of_the_dashes() {
+        let parse = |line: &[&str]| match Cli::try_parse_from([&["cargo xtask", "test"], line].concat()) {
+            Ok(Cli { command: Task::Test(rest) }) => {
+                let (args, harness) = rest.sides();
+                (args.to_vec(), harness.to_vec())
+            }
+            Ok(_) => panic!("another command"),
+            Err(error) => panic!("{error}"),
+        };
+        let words = |line: &[&str]| line.iter().map(OsString::from).collect::<Vec<_>>();
+        let both = parse(&["-p", "tenuis-core", "golden", "--", "--nocapture", "-q"]);
+        assert_eq!(both, (words(&["-p", "tenuis-core", "golden"]), words(&["--nocapture", "-q"])));
+        assert_eq!(parse(&["--", "--nocapture"]), (vec![], words(&["--nocapture"])));
+        assert_eq!(parse(&[]), (vec![], vec![]));
     }
 
     #[test]

@@ -12,11 +12,11 @@ use std::process::Command;
 const SHARED: &str = "TENUIS_SHARED";
 
 /// Builds the plugins, then runs every test of the workspace in release, doc tests included; `args` go to `cargo test`
-/// and narrow it to packages where they name any.
+/// and narrow it to packages where they name any, `harness` goes to the test binaries.
 ///
 /// # Errors
 /// [`Error::Cargo`] with the exit code of `cargo test` where a test fails; otherwise as [`artifacts::build`].
-pub(crate) fn test(args: &[OsString]) -> Result<(), Error> {
+pub(crate) fn test(args: &[OsString], harness: &[OsString]) -> Result<(), Error> {
     let workspace = Workspace::members_only()?;
     let narrowed = names_packages(args);
     let scope = if narrowed { Scope::Product } else { Scope::Tests };
@@ -28,6 +28,9 @@ pub(crate) fn test(args: &[OsString]) -> Result<(), Error> {
     }
     name_artifacts(&mut cargo, &workspace, &artifacts);
     cargo.args(args);
+    if !harness.is_empty() {
+        cargo.arg("--").args(harness);
+    }
     finish(cargo, "test")
 }
 
@@ -60,10 +63,9 @@ pub(crate) fn bench(args: &[OsString]) -> Result<(), Error> {
     finish(cargo, "bench")
 }
 
-/// Whether arguments of `cargo test` choose packages; what comes after `--` is for the test binaries.
+/// Whether arguments of `cargo test` choose packages.
 fn names_packages(args: &[OsString]) -> bool {
-    let ours = args.iter().take_while(|arg| *arg != "--");
-    ours.filter_map(|arg| arg.to_str()).any(|arg| {
+    args.iter().filter_map(|arg| arg.to_str()).any(|arg| {
         ["--package", "--manifest-path"].iter().any(|flag| arg.starts_with(flag))
             || (arg.starts_with("-p") && !arg.starts_with("--"))
     })
@@ -90,13 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_seen_before_the_dashes_only() {
+    fn packages_are_seen_in_every_spelling() {
         let given = |args: &[&str]| names_packages(&args.iter().map(OsString::from).collect::<Vec<_>>());
         assert!(given(&["-p", "tenuis-core"]));
         assert!(given(&["-ptenuis-core"]));
-        assert!(given(&["--package=tenuis-core", "--", "x"]));
+        assert!(given(&["--package=tenuis-core", "x"]));
         assert!(!given(&["golden"]));
-        assert!(!given(&["--", "-p"]));
+        assert!(!given(&["--test", "golden"]));
         assert!(!given(&[]));
     }
 }
