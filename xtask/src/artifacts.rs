@@ -6,10 +6,13 @@ use crate::workspace::{PROGRAM_PACKAGE, Workspace, check};
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 use cargo_metadata::{Artifact, Message, Package};
 use std::collections::BTreeSet;
-use std::env::consts::DLL_EXTENSION;
+use std::env::consts::{DLL_EXTENSION, DLL_PREFIX};
 use std::fs;
 use std::io::BufReader;
 use std::process::Stdio;
+
+/// What the file name of a plugin's manifest ends with.
+const MANIFEST_SUFFIX: &str = ".plugin.json";
 
 /// What is compiled beside the program and the plugins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,8 +79,9 @@ pub(crate) fn build(workspace: &Workspace, scope: Scope) -> Result<Artifacts, Er
     let plugin_dir = workspace.release_dir().join("plugins");
     let mut sources = Vec::new();
     for plugin in plugins {
-        sources.push(library(&built, plugin)?);
-        sources.extend(manifests(plugin)?);
+        let library = library(&built, plugin)?;
+        sources.push((manifest(plugin)?, manifest_name(&library)));
+        sources.push((library.clone(), library.file_name().unwrap_or_default().to_owned()));
     }
     let plugin_files = gather(&sources, &plugin_dir)?;
     Ok(Artifacts { program, plugin_dir, plugin_files })
@@ -94,29 +98,32 @@ fn library(built: &[Artifact], plugin: &Package) -> Result<Utf8PathBuf, Error> {
     )
 }
 
-/// The files `*.plugin.*` beside the plugin's `Cargo.toml`: what the loader reads before it opens the library.
-fn manifests(plugin: &Package) -> Result<Vec<Utf8PathBuf>, Error> {
+/// The manifest beside the plugin's `Cargo.toml`, which the loader reads before it opens the library.
+fn manifest(plugin: &Package) -> Result<Utf8PathBuf, Error> {
     let home = plugin.manifest_path.parent().unwrap_or(Utf8Path::new("."));
-    let mut found: Vec<_> = list(home)?.into_iter().filter(|file| is_manifest(file)).collect();
-    found.sort();
-    if found.is_empty() {
-        return Err(Error::MissingArtifact {
-            artifact: format!("manifest of {}", plugin.name),
-            mend: "put a NAME.plugin.json beside its Cargo.toml",
-        });
+    let mut found = list(home)?.into_iter().filter(|file| is_manifest(file));
+    match (found.next(), found.next()) {
+        (Some(manifest), None) => Ok(manifest),
+        _ => Err(Error::MissingArtifact {
+            artifact: format!("plugin of {} with one manifest", plugin.name),
+            mend: "put one NAME.plugin.json beside its Cargo.toml",
+        }),
     }
-    Ok(found)
 }
 
-/// Copies `sources` into `dir` and removes libraries and manifests of plugins that no longer exist.
-fn gather(sources: &[Utf8PathBuf], dir: &Utf8Path) -> Result<BTreeSet<String>, Error> {
+/// The name under which the loader looks for a library's manifest: `NAME.plugin.json` for `libNAME.so` or `NAME.dll`.
+fn manifest_name(library: &Utf8Path) -> String {
+    let stem = library.file_stem().unwrap_or_default();
+    format!("{}{MANIFEST_SUFFIX}", stem.strip_prefix(DLL_PREFIX).unwrap_or(stem))
+}
+
+/// Copies `sources` into `dir` under the names given and removes libraries and manifests of plugins that no longer exist.
+fn gather(sources: &[(Utf8PathBuf, String)], dir: &Utf8Path) -> Result<BTreeSet<String>, Error> {
     create_dir(dir)?;
     let mut names = BTreeSet::new();
-    for source in sources {
-        if let Some(name) = source.file_name() {
-            replace(source, &dir.join(name))?;
-            names.insert(name.to_owned());
-        }
+    for (source, name) in sources {
+        replace(source, &dir.join(name))?;
+        names.insert(name.clone());
     }
     for file in list(dir)? {
         let stale = is_manifest(&file) || file.extension() == Some(DLL_EXTENSION);
@@ -128,7 +135,7 @@ fn gather(sources: &[Utf8PathBuf], dir: &Utf8Path) -> Result<BTreeSet<String>, E
 }
 
 fn is_manifest(file: &Utf8Path) -> bool {
-    file.file_name().is_some_and(|name| name.contains(".plugin.") && !name.starts_with('.'))
+    file.file_name().is_some_and(|name| name.ends_with(MANIFEST_SUFFIX) && !name.starts_with('.'))
 }
 
 fn list(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
@@ -154,7 +161,14 @@ mod tests {
         fs::write(to.join("old.plugin.json"), "{}").unwrap();
         fs::write(to.join("plugins.lock"), "kept").unwrap();
 
-        let names = gather(&[from.join(&library), from.join("new.plugin.json")], &to).unwrap();
+        let names = gather(
+            &[
+                (from.join(&library), library.clone()),
+                (from.join("new.plugin.json"), "new.plugin.json".to_owned()),
+            ],
+            &to,
+        )
+        .unwrap();
         assert_eq!(names, BTreeSet::from([library.clone(), "new.plugin.json".to_owned()]));
         let mut present: Vec<_> =
             list(&to).unwrap().iter().filter_map(|f| f.file_name().map(str::to_owned)).collect();
@@ -165,10 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_recognised_by_its_middle_name() {
+    fn a_manifest_is_known_by_its_suffix_and_named_after_its_library() {
         assert!(is_manifest(Utf8Path::new("plugins/quant/quant.plugin.json")));
-        assert!(is_manifest(Utf8Path::new("libquant.plugin.toml")));
         assert!(!is_manifest(Utf8Path::new("Cargo.toml")));
         assert!(!is_manifest(Utf8Path::new(".quant.plugin.json.123")));
+        let library =
+            Utf8PathBuf::from(format!("target/release/{DLL_PREFIX}tenuis_quant_plugin.{DLL_EXTENSION}"));
+        assert_eq!(manifest_name(&library), "tenuis_quant_plugin.plugin.json");
     }
 }
