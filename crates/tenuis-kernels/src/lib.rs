@@ -7,13 +7,22 @@
 //! depend on the number of threads, because the work is cut by shape and a sum is never split between threads.
 
 mod block;
+mod dense;
+mod dispatch;
 mod gemm;
+mod grouped_int;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod tile;
 
+use dense::DenseOp;
+use dispatch::Isa;
+use grouped_int::GroupedIntOp;
 use std::fmt::Debug;
 use std::sync::Arc;
-use tenuis_core::{Weight, WeightError};
+use tenuis_core::{Dense, GroupedInt, Weight, WeightError};
+use tile::TiledOp;
 
 /// Computes `y = x Wᵀ + b` on whatever form `W` has.
 pub trait LinearOp: Send + Sync + Debug {
@@ -53,7 +62,18 @@ pub trait LinearOp: Send + Sync + Debug {
 /// # Errors
 /// What [`tenuis_core::Representation::decode_rows`] reports.
 pub fn linear_op(weight: &Weight) -> Result<Arc<dyn LinearOp>, WeightError> {
-    Ok(Arc::new(tile::TiledOp::new(Arc::clone(weight))?))
+    linear_op_for(weight, Isa::detect())
+}
+
+/// As [`linear_op`], for an instruction set that a test chooses.
+fn linear_op_for(weight: &Weight, isa: Isa) -> Result<Arc<dyn LinearOp>, WeightError> {
+    if let Some(op) = weight.downcast::<Dense>().and_then(|dense| DenseOp::new(dense, isa)) {
+        return Ok(Arc::new(op));
+    }
+    if let Some(grouped) = weight.downcast::<GroupedInt>() {
+        return Ok(Arc::new(GroupedIntOp::new(grouped, isa)));
+    }
+    Ok(Arc::new(TiledOp::new(Arc::clone(weight))?))
 }
 
 /// Panics where the slices of a forward pass do not fit the shape.

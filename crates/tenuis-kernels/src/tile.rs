@@ -3,7 +3,7 @@
 use crate::{LinearOp, block, check_lengths, gemm, scratch};
 use rayon::prelude::*;
 use std::ops::Range;
-use tenuis_core::{Weight, WeightError};
+use tenuis_core::{Layout, Weight, WeightError};
 
 /// Most rows of a weight in a tile.
 const MOST_OUTS: usize = 64;
@@ -17,9 +17,10 @@ pub(crate) fn outs_per_tile(ins: usize) -> usize {
     (scratch::TILE_VALUES / ins.max(1)).clamp(1, MOST_OUTS)
 }
 
-/// Computes `y = x Wᵀ + b` with tiles that `decode` writes, `[tile's rows, ins]` each.
+/// Computes `y = x Wᵀ + b` with tiles that `decode` writes: `[tile's rows, ins]`, or transposed where `layout` says so.
 pub(crate) fn forward(
     [outs, ins]: [usize; 2],
+    layout: Layout,
     x: &[f32],
     rows: usize,
     bias: Option<&[f32]>,
@@ -30,7 +31,7 @@ pub(crate) fn forward(
     block::for_each(y, [rows, outs, ins], [ROWS_PER, outs_per], |mut block| {
         scratch::with(block.outs().len() * ins, |tile| {
             decode(block.outs(), tile);
-            gemm::block_out_in(&mut block, x, tile, ins);
+            gemm::block(&mut block, x, tile, ins, layout);
         });
         block.add_bias(bias);
     });
@@ -62,7 +63,7 @@ impl LinearOp for TiledOp {
 
     fn forward(&self, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
         check_lengths(self.shape(), x, rows, bias, y);
-        forward(self.shape(), x, rows, bias, y, |rows, tile| {
+        forward(self.shape(), Layout::OutIn, x, rows, bias, y, |rows, tile| {
             if self.weight.decode_rows(rows, tile).is_err() {
                 // It could be decoded when the operation was made. No number is better than a wrong one.
                 tile.fill(f32::NAN);
