@@ -126,7 +126,8 @@ impl DecoderSpec {
     /// Checks that every tensor is there in the shape that the spec calls for.
     ///
     /// * `tensor`: the shape of a stored tensor, by name;
-    /// * `module`: the logical shape `[out_features, in_features]` of a matrix that is stored compressed, by module.
+    /// * `module`: the logical shape `[out_features, in_features]` of a matrix that is stored compressed, by module;
+    ///   it is told the shape that the spec calls for.
     ///
     /// Tensors that the spec does not call for (masks, rotary tables) are no concern of this check.
     ///
@@ -135,7 +136,7 @@ impl DecoderSpec {
     /// # let config = serde_json::json!({"model_type": "llama", "vocab_size": 512, "hidden_size": 64,
     /// #     "intermediate_size": 172, "num_hidden_layers": 1, "num_attention_heads": 8});
     /// # let spec = DecoderSpec::from_config(&config)?;
-    /// let error = spec.check_shapes(|_| None, |_| None).unwrap_err();
+    /// let error = spec.check_shapes(|_| None, |_, _| None).unwrap_err();
     /// assert!(matches!(error, SpecError::MissingTensors { .. }));
     /// # Ok::<(), SpecError>(())
     /// ```
@@ -146,12 +147,12 @@ impl DecoderSpec {
     pub fn check_shapes(
         &self,
         tensor: impl Fn(&str) -> Option<Vec<usize>>,
-        module: impl Fn(&str) -> Option<[usize; 2]>,
+        module: impl Fn(&str, [usize; 2]) -> Option<[usize; 2]>,
     ) -> Result<(), SpecError> {
         let mut missing = Vec::new();
         for wanted in self.tensors() {
             if let Some((name, expected)) = &wanted.module {
-                match module(name) {
+                match module(name, *expected) {
                     Some(found) if found == *expected => continue,
                     Some(found) => {
                         return Err(SpecError::Shape {

@@ -75,18 +75,20 @@ impl DecoderSpec {
         family::build(Config::new(config)?, None)
     }
 
-    /// Reads a `config.json` and finds out from the names of the stored tensors whether they carry the family's
-    /// usual prefix: checkpoints of the bare model (as GPT-2 was published) leave `transformer.` or `model.` out.
+    /// Reads a `config.json` and finds out from the stored modules whether their names carry the family's usual
+    /// prefix: checkpoints of the bare model (as GPT-2 was published) leave `transformer.` or `model.` out.
+    ///
+    /// `is_stored` says whether a module's matrix is there, dense or compressed.
     ///
     /// # Errors
     /// As [`DecoderSpec::from_config`].
-    pub fn for_tensors(config: &Value, is_stored: impl Fn(&str) -> bool) -> Result<Self, SpecError> {
+    pub fn for_modules(config: &Value, is_stored: impl Fn(&str) -> bool) -> Result<Self, SpecError> {
         let usual = Self::from_config(config)?;
-        if is_stored(&format!("{}.weight", usual.embedding.name)) {
+        if is_stored(&usual.embedding.name) {
             return Ok(usual);
         }
         let bare = family::build(Config::new(config)?, Some(""))?;
-        Ok(if is_stored(&format!("{}.weight", bare.embedding.name)) { bare } else { usual })
+        Ok(if is_stored(&bare.embedding.name) { bare } else { usual })
     }
 
     /// The Linear that computes the logits: the stored head, or the embedding where the two are tied.

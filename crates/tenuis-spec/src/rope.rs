@@ -116,7 +116,7 @@ impl RopeSpec {
 
     fn unscaled(config: Config<'_>, head_dim: usize, theta: f64, part: f64) -> Result<Self, SpecError> {
         let rotary_dim = (head_dim as f64 * part) as usize;
-        if rotary_dim == 0 || rotary_dim > head_dim || rotary_dim % 2 != 0 {
+        if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
             let expected = format!("a share of {head_dim} channels that is an even number of them");
             return Err(config.wrong("partial_rotary_factor", &Value::from(part), expected));
         }

@@ -15,7 +15,7 @@ pub(super) fn build(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
     let (layers, d_model, vocab) =
         (config.layers("n_layer")?, config.usize("n_embd")?, config.usize("vocab_size")?);
     let heads = config.usize("n_head")?;
-    if d_model % heads != 0 {
+    if !d_model.is_multiple_of(heads) {
         return Err(config.wrong("n_head", &Value::from(heads), format!("a divisor of n_embd {d_model}")));
     }
     let max_positions = config.usize_or("n_positions", 1024)?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tenuis_core::Layout;
 
 /// In what a member of this kin differs from the others.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that configurations have by itself")]
 pub(super) struct Traits {
     /// Key heads where the configuration does not say; as many as query heads where absent.
     pub(super) n_kv: Option<usize>,
@@ -96,7 +97,7 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
         check_heads(config, "num_key_value_heads", n_q, n_kv)?;
         let head_dim = match stated_head_dim {
             Some(given) => given,
-            None if d_model % n_q == 0 => d_model / n_q,
+            None if d_model.is_multiple_of(n_q) => d_model / n_q,
             None => {
                 let expected = format!("a divisor of hidden_size {d_model}, or head_dim to be given");
                 return Err(config.wrong("num_attention_heads", &Value::from(n_q), expected));

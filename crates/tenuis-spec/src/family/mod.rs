@@ -67,7 +67,7 @@ fn layer_norm(name: String, dim: usize, eps: f64) -> NormSpec {
 
 /// Checks that every key head serves a whole number of query heads.
 fn check_heads(config: Config<'_>, field: &str, n_q: usize, n_kv: usize) -> Result<(), SpecError> {
-    if n_q % n_kv == 0 {
+    if n_q.is_multiple_of(n_kv) {
         return Ok(());
     }
     Err(config.wrong(field, &serde_json::Value::from(n_kv), format!("a divisor of {n_q} query heads")))

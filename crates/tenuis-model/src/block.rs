@@ -1,0 +1,229 @@
+//! One layer of a decoder.
+
+use crate::cache::LayerCache;
+use crate::error::ModelError;
+use crate::linear::Linear;
+use crate::load::Store;
+use crate::norm::Norm;
+use crate::ops::{self, attention, gate, rope::Rope};
+use candle_core::Tensor;
+use tenuis_core::Weight;
+use tenuis_spec::{FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual, Role};
+
+/// Sees what the Linears of a block are given.
+pub trait Tap {
+    /// Takes the input of a group of Linears: `x: [rows, in_features]`, one row per token.
+    ///
+    /// `group` counts the groups of [`LayerSpec::groups`]; each is seen once per forward pass, in their order.
+    fn input(&mut self, group: usize, x: &[f32]);
+}
+
+/// One layer: slots for its Linears and norms, run as its [`LayerSpec`] says.
+#[derive(Clone, Debug)]
+pub struct Block {
+    spec: LayerSpec,
+    /// In the order of [`LayerSpec::linears`].
+    linears: Vec<Linear>,
+    attention_pre: Option<Norm>,
+    attention_post: Option<Norm>,
+    mlp_pre: Option<Norm>,
+    mlp_post: Option<Norm>,
+    q_norm: Option<Norm>,
+    k_norm: Option<Norm>,
+    rope: Option<Rope>,
+}
+
+/// Where a pass stands: the first position and, where there is one, the cache of those before it.
+pub(crate) struct Place<'a> {
+    pub(crate) start: usize,
+    pub(crate) cache: Option<&'a mut LayerCache>,
+}
+
+type OptTap<'a, 'b> = Option<&'a mut (dyn Tap + 'b)>;
+
+impl Block {
+    pub(crate) fn load(store: &Store, spec: &LayerSpec) -> Result<Self, ModelError> {
+        let norms = &spec.norms;
+        let heads = spec.attention.qk_norm.as_ref();
+        Ok(Self {
+            linears: spec.linears().iter().map(|l| store.linear(l)).collect::<Result<_, _>>()?,
+            attention_pre: store.opt_norm(norms.attention_pre.as_ref())?,
+            attention_post: store.opt_norm(norms.attention_post.as_ref())?,
+            mlp_pre: store.opt_norm(norms.mlp_pre.as_ref())?,
+            mlp_post: store.opt_norm(norms.mlp_post.as_ref())?,
+            q_norm: store.opt_norm(heads.map(|n| &n.q))?,
+            k_norm: store.opt_norm(heads.map(|n| &n.k))?,
+            rope: spec.attention.rope.as_ref().map(Rope::new),
+            spec: spec.clone(),
+        })
+    }
+
+    /// What the layer is.
+    pub const fn spec(&self) -> &LayerSpec {
+        &self.spec
+    }
+
+    /// The slots, in the order of [`LayerSpec::linears`].
+    pub fn linears(&self) -> &[Linear] {
+        &self.linears
+    }
+
+    /// The weight of a Linear, by module.
+    pub fn weight(&self, module: &str) -> Option<&Weight> {
+        self.slot(module).map(Linear::weight)
+    }
+
+    /// The bias of a Linear, `[out_features]`, by module.
+    pub fn bias(&self, module: &str) -> Option<&[f32]> {
+        self.slot(module).and_then(Linear::bias)
+    }
+
+    /// Puts another weight into a Linear.
+    ///
+    /// # Errors
+    /// [`ModelError::NoModule`] where there is no such Linear, else as [`Linear::set_weight`].
+    pub fn set_weight(&mut self, module: &str, weight: Weight) -> Result<(), ModelError> {
+        let block = self.spec.index;
+        match self.linears.iter_mut().find(|l| l.spec().name == module) {
+            Some(linear) => linear.set_weight(weight),
+            None => Err(ModelError::NoModule { block, module: module.to_owned() }),
+        }
+    }
+
+    /// The bytes that weights, biases and norms hold, in RAM or in a mapped file.
+    pub fn resident_bytes(&self) -> u64 {
+        let norms = [
+            &self.attention_pre,
+            &self.attention_post,
+            &self.mlp_pre,
+            &self.mlp_post,
+            &self.q_norm,
+            &self.k_norm,
+        ];
+        let linears: u64 = self.linears.iter().map(Linear::resident_bytes).sum();
+        linears + norms.into_iter().flatten().map(Norm::resident_bytes).sum::<u64>()
+    }
+
+    /// Runs the layer on whole sequences that begin at position 0.
+    ///
+    /// # Shapes
+    /// `hidden` and the result: `[batch, seq, d_model]` f32.
+    ///
+    /// # Errors
+    /// [`ModelError::Candle`] where the shape or type is another.
+    pub fn forward(&self, hidden: &Tensor, tap: Option<&mut dyn Tap>) -> Result<Tensor, ModelError> {
+        self.run(hidden, Place { start: 0, cache: None }, tap)
+    }
+
+    pub(crate) fn run(
+        &self,
+        x: &Tensor,
+        place: Place<'_>,
+        mut tap: OptTap<'_, '_>,
+    ) -> Result<Tensor, ModelError> {
+        let normed = apply(self.attention_pre.as_ref(), x)?;
+        see(&mut tap, 0, &normed)?;
+        let attended = self.attend(&normed, place)?;
+        see(&mut tap, 1, &attended)?;
+        let attended = self.linear(Role::O)?.forward(&attended)?;
+        let with_attention = (x + apply(self.attention_post.as_ref(), &attended)?)?;
+        let mut group = 2;
+        let mlp_input = if self.spec.mlp_shares_attention_input() {
+            normed
+        } else {
+            let read = match self.spec.residual {
+                Residual::Sequential => &with_attention,
+                Residual::Parallel => x,
+            };
+            let mlp_input = apply(self.mlp_pre.as_ref(), read)?;
+            see(&mut tap, group, &mlp_input)?;
+            group += 1;
+            mlp_input
+        };
+        let inner = self.inner(&mlp_input)?;
+        see(&mut tap, group, &inner)?;
+        let last = match &self.spec.mlp {
+            MlpSpec::Gated { .. } | MlpSpec::FusedGated { .. } => Role::Down,
+            MlpSpec::Plain { .. } => Role::Fc2,
+        };
+        let mlp = self.linear(last)?.forward(&inner)?;
+        Ok((with_attention + apply(self.mlp_post.as_ref(), &mlp)?)?)
+    }
+
+    fn attend(&self, x: &Tensor, place: Place<'_>) -> Result<Tensor, ModelError> {
+        let spec = &self.spec.attention;
+        let (q, k, v) = self.project(x)?;
+        let mut q = apply(self.q_norm.as_ref(), &q)?;
+        let mut k = apply(self.k_norm.as_ref(), &k)?;
+        if let Some(rope) = &self.rope {
+            let angles = rope.angles(place.start, x.dim(1)?);
+            q = angles.rotate(&q, spec.head_dim)?;
+            k = angles.rotate(&k, spec.head_dim)?;
+        }
+        let Some(cache) = place.cache else {
+            return Ok(attention::attend(spec, &q, &k, &v)?);
+        };
+        cache.append(place.start, &k, &v)?;
+        Ok(attention::attend_cached(spec, &q, place.start, cache.keys(), cache.values())?)
+    }
+
+    /// `[batch, seq, heads · head_dim]` each.
+    fn project(&self, x: &Tensor) -> Result<(Tensor, Tensor, Tensor), ModelError> {
+        let spec = &self.spec.attention;
+        let order = match &spec.qkv {
+            QkvSpec::Separate { .. } => {
+                let run = |role| self.linear(role)?.forward(x);
+                return Ok((run(Role::Q)?, run(Role::K)?, run(Role::V)?));
+            }
+            QkvSpec::Fused { order, .. } => *order,
+        };
+        let fused = self.linear(Role::Qkv)?.forward(x)?;
+        let (batch, seq, _) = fused.dims3()?;
+        // Either order is blocks of queries, keys and values: over all heads at once, or within every group.
+        let groups = if order == FusedOrder::Blocks { 1 } else { spec.n_kv };
+        let (q_width, kv_width) = (spec.n_q / groups * spec.head_dim, spec.n_kv / groups * spec.head_dim);
+        let fused = fused.reshape((batch, seq, groups, q_width + 2 * kv_width))?;
+        let part = |start: usize, width: usize| {
+            fused.narrow(3, start, width)?.contiguous()?.reshape((batch, seq, groups * width))
+        };
+        Ok((part(0, q_width)?, part(q_width, kv_width)?, part(q_width + kv_width, kv_width)?))
+    }
+
+    /// The feed-forward part up to its last Linear's input.
+    fn inner(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(match &self.spec.mlp {
+            MlpSpec::Gated { activation, .. } => {
+                let (g, u) = (self.linear(Role::Gate)?.forward(x)?, self.linear(Role::Up)?.forward(x)?);
+                gate::gated(*activation, &g, &u)?
+            }
+            MlpSpec::FusedGated { activation, down, .. } => {
+                let both = self.linear(Role::GateUp)?.forward(x)?;
+                let width = down.shape[1];
+                gate::gated(*activation, &both.narrow(2, 0, width)?, &both.narrow(2, width, width)?)?
+            }
+            MlpSpec::Plain { activation, .. } => {
+                gate::activate(*activation, &self.linear(Role::Fc1)?.forward(x)?)?
+            }
+        })
+    }
+
+    fn slot(&self, module: &str) -> Option<&Linear> {
+        self.linears.iter().find(|l| l.spec().name == module)
+    }
+
+    fn linear(&self, role: Role) -> Result<&Linear, ModelError> {
+        let found = self.linears.iter().find(|l| l.spec().role == role);
+        found.ok_or_else(|| ModelError::NoModule { block: self.spec.index, module: format!("{role:?}") })
+    }
+}
+
+fn apply(norm: Option<&Norm>, x: &Tensor) -> Result<Tensor, ModelError> {
+    norm.map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
+}
+
+fn see(tap: &mut OptTap<'_, '_>, group: usize, x: &Tensor) -> Result<(), ModelError> {
+    if let Some(tap) = tap {
+        ops::with_values(x, |x| tap.input(group, x))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Keys and values of the positions that were already run.
+
+use crate::error::ModelError;
+use crate::ops::{attention::Heads, with_values};
+use candle_core::Tensor;
+use tenuis_spec::AttentionSpec;
+
+/// The cache of one layer, `[batch, n_kv, capacity, head_dim]` twice. Pages that no position has reached yet are not
+/// touched, so they cost no memory.
+#[derive(Debug)]
+pub(crate) struct LayerCache {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    heads: usize,
+    head_dim: usize,
+    capacity: usize,
+}
+
+impl LayerCache {
+    pub(crate) fn new(spec: &AttentionSpec, batch: usize, capacity: usize) -> Self {
+        let size = batch * spec.n_kv * capacity * spec.head_dim;
+        Self {
+            keys: vec![0.0; size],
+            values: vec![0.0; size],
+            heads: spec.n_kv,
+            head_dim: spec.head_dim,
+            capacity,
+        }
+    }
+
+    /// Stores `k, v: [batch, seq, n_kv · head_dim]` at positions `start..start + seq`.
+    pub(crate) fn append(&mut self, start: usize, k: &Tensor, v: &Tensor) -> Result<(), ModelError> {
+        let (_, seq, _) = k.dims3()?;
+        if start + seq > self.capacity {
+            return Err(ModelError::Positions { wanted: start + seq, room: self.capacity });
+        }
+        let shape = (self.heads, self.head_dim, self.capacity);
+        with_values(k, |k| scatter(k, &mut self.keys, shape, start, seq))?;
+        with_values(v, |v| scatter(v, &mut self.values, shape, start, seq))?;
+        Ok(())
+    }
+
+    pub(crate) fn keys(&self) -> Heads<'_> {
+        Heads { values: &self.keys, strides: self.strides() }
+    }
+
+    pub(crate) fn values(&self) -> Heads<'_> {
+        Heads { values: &self.values, strides: self.strides() }
+    }
+
+    fn strides(&self) -> [usize; 3] {
+        let head = self.capacity * self.head_dim;
+        [self.heads * head, head, self.head_dim]
+    }
+}
+
+fn scatter(
+    from: &[f32],
+    to: &mut [f32],
+    (heads, head_dim, capacity): (usize, usize, usize),
+    start: usize,
+    seq: usize,
+) {
+    for (row, vectors) in from.chunks_exact(heads * head_dim).enumerate() {
+        let (batch, position) = (row / seq, start + row % seq);
+        for (head, vector) in vectors.chunks_exact(head_dim).enumerate() {
+            let at = ((batch * heads + head) * capacity + position) * head_dim;
+            to[at..at + head_dim].copy_from_slice(vector);
+        }
+    }
+}
