@@ -19,6 +19,9 @@ impl Bits {
     /// The widths that have a codec.
     pub const ALLOWED: [u8; 6] = [2, 3, 4, 5, 6, 8];
 
+    /// Four bits, the usual width of compressed weights.
+    pub const FOUR: Self = Self(4);
+
     /// Returns the width, or `None` where no codec exists for it.
     pub fn new(bits: u8) -> Option<Self> {
         Self::ALLOWED.contains(&bits).then_some(Self(bits))

@@ -134,9 +134,9 @@ impl CheckpointWriter {
             return Err(self.duplicate(name));
         }
         let length = tensor.data().len() as u64;
-        if let Some(open) =
-            self.open.take_if(|o| o.bytes() > 0 && o.bytes() + length > self.options.max_shard_bytes)
-        {
+        let max = self.options.max_shard_bytes;
+        let full = |open: &mut ShardWriter| length > 0 && open.bytes() > 0 && open.bytes() + length > max;
+        if let Some(open) = self.open.take_if(full) {
             self.close(open)?;
         }
         if self.open.is_none() {

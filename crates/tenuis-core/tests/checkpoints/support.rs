@@ -1,5 +1,4 @@
 //! What several tests of checkpoints share.
-#![expect(dead_code, reason = "every test binary uses its own part of this module")]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

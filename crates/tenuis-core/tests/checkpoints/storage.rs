@@ -1,7 +1,4 @@
 //! Which representation a checkpoint's weights have: read from the ecosystem's files, written and read back.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
-
-mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -305,7 +302,7 @@ fn configurations_that_are_refused() {
         if let Some(slot) = config.pointer_mut(&pointer) {
             *slot = value.clone();
         }
-        support::checkpoint(
+        crate::support::checkpoint(
             dir.path(),
             &[("config.json", config.to_string().as_bytes()), ("model.safetensors", &model)],
         );

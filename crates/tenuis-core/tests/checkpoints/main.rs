@@ -1,0 +1,8 @@
+//! Checkpoints: what is refused, what is read, what is written.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
+mod header;
+mod reader;
+mod storage;
+mod support;
+mod writer;
