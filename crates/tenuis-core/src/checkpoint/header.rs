@@ -3,6 +3,7 @@
 //! The reference implementation accepts duplicate names (the last wins), leading spaces and unknown fields. Each of
 //! them lets two readers see two different models in one file, so all are refused here.
 
+use super::unique::UniqueMap;
 use crate::dtype::StoredType;
 use crate::tensor::element_count;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -305,7 +306,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut metadata = None;
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        let strings: super::UniqueMap<String> = map.next_value()?;
+                        let strings: UniqueMap<String> = map.next_value()?;
                         if metadata.replace(strings.0).is_some() {
                             return Err(A::Error::duplicate_field("__metadata__"));
                         }

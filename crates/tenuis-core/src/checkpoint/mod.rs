@@ -30,8 +30,6 @@ pub use manifest::{FileRecord, MANIFEST_NAME, Manifest, TensorRecord};
 pub use reader::{Checkpoint, TensorInfo};
 pub use writer::{CheckpointWriter, WriterOptions, Written};
 
-pub(crate) use unique::UniqueMap;
-
 /// The configuration's file name.
 const CONFIG_NAME: &str = "config.json";
 /// The file name of an unsharded checkpoint.

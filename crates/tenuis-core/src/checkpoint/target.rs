@@ -127,10 +127,16 @@ fn refuse_input(target: &Path, input: &Path) -> Result<(), CheckpointError> {
         return refuse("contains");
     }
     let list = || CheckpointError::io("list", input);
+    let mut entries = vec![real.clone()];
+    if real.is_dir() {
+        for entry in fs::read_dir(&real).map_err(list())? {
+            entries.push(entry.map_err(list())?.path());
+        }
+    }
     let mut files = Vec::new();
-    for entry in fs::read_dir(&real).map_err(list())? {
+    for entry in entries {
         // A dangling link leads nowhere that could be overwritten.
-        if let Ok(file) = entry.map_err(list())?.path().canonicalize() {
+        if let Ok(file) = entry.canonicalize() {
             if holds(target, &file) {
                 return refuse("contains files that are linked from");
             }

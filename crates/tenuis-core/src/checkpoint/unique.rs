@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 /// A map that refuses a key that occurs twice, which serde's own maps accept silently.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UniqueMap<V>(pub(crate) BTreeMap<String, V>);
+pub(super) struct UniqueMap<V>(pub(super) BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,7 +1,6 @@
 //! The method `tenuis`: a descriptor for every weight that is not dense.
 
 use super::{StorageError, TENUIS};
-use crate::checkpoint::UniqueMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +15,7 @@ struct Config {
     #[serde(rename = "quant_method")]
     _quant_method: String,
     version: u64,
-    weights: UniqueMap<Value>,
+    weights: BTreeMap<String, Value>,
 }
 
 pub(super) fn write(weights: &BTreeMap<&str, &Value>) -> Value {
@@ -30,7 +29,7 @@ pub(super) fn read(declared: &Value, file: &Path) -> Result<BTreeMap<String, Val
         let found = config.version;
         return Err(wrong(format!("version {found} is not {VERSION}; read it with a newer Tenuis")));
     }
-    let weights = config.weights.0;
+    let weights = config.weights;
     match weights.iter().find(|(_, d)| d.get("kind").is_none_or(|kind| !kind.is_string())) {
         Some((module, _)) => Err(wrong(format!("the descriptor of {module:?} has no \"kind\""))),
         None => Ok(weights),

@@ -314,6 +314,10 @@ fn targets_that_touch_an_input_are_refused() {
             other => panic!("{}: {other}", target.display()),
         }
     }
+    // An input may be a single file, too.
+    let text = base.join("in/config.json");
+    let error = refused(&base, &[&text], overwrite());
+    assert!(matches!(error, CheckpointError::TargetIsInput { relation: "contains", .. }), "{error}");
     for target in ["", "/", "..", "."] {
         let error = refused(Path::new(target), &[], overwrite());
         assert!(matches!(error, CheckpointError::TargetName { .. }), "{target:?}: {error}");
