@@ -1,1 +1,27 @@
-//! Gram accumulation and factorisations for layer statistics
+//! Statistics of a layer's input and the factorisations that compression needs of them.
+//!
+//! Linears that read the same input (q, k, v; gate, up) share one [`LayerStats`]: the Gram matrix `XᵀX`, which GPTQ
+//! and its relatives call the Hessian, and per channel moments. [`inverse_factor`] turns the former into the one
+//! factor from which GPTQ and SparseGPT read everything.
+//!
+//! ```
+//! use tenuis_linalg::{LayerStats, StatsNeeds};
+//! let mut stats = LayerStats::new(2, StatsNeeds { hessian: true, moments: true });
+//! stats.update(&[1.0, 2.0, 3.0, 4.0])?; // two rows
+//! let gram = stats.gram().unwrap();
+//! assert_eq!((gram.view().get(0, 0), gram.view().get(0, 1)), (10.0, 14.0));
+//! assert_eq!(stats.moments().unwrap().max_abs(), [3.0, 4.0]);
+//! # Ok::<(), tenuis_linalg::StatsError>(())
+//! ```
+
+mod factor;
+mod gram;
+mod matmul;
+mod real;
+mod stats;
+
+pub use factor::{FactorError, InverseFactor, inverse_factor};
+pub use gram::{Gram, GramError, GramView};
+pub use matmul::{MatMut, MatRef, multiply_add};
+pub use real::Real;
+pub use stats::{LayerStats, Moments, StatsError, StatsNeeds};

@@ -1,0 +1,165 @@
+//! The triangular factor of an inverse Hessian, from which GPTQ and SparseGPT read everything.
+
+mod blocked;
+
+use crate::gram::GramView;
+use crate::real::Real;
+use rayon::prelude::*;
+use thiserror::Error;
+
+/// Why no factor could be computed.
+#[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum FactorError {
+    /// The order is no permutation of the columns.
+    #[error("the column order is no permutation of 0..{features}")]
+    Order {
+        /// Number of columns.
+        features: usize,
+    },
+    /// An element is a NaN or an infinity.
+    #[error("the Hessian is not finite at row {row}, column {column}")]
+    NonFinite {
+        /// Where.
+        row: usize,
+        /// Where.
+        column: usize,
+    },
+    /// No input channel was ever active.
+    #[error("the Hessian is zero: no input channel was ever active")]
+    Zero,
+    /// Rounding errors or a broken Hessian outweigh the damping.
+    #[error("the Hessian with {damp_percent} of its mean diagonal added is not positive definite (pivot {pivot})")]
+    NotPositiveDefinite {
+        /// The damping that failed, as a share of the mean diagonal.
+        damp_percent: f64,
+        /// The first pivot that was not positive, counted in the column order asked for.
+        pivot: usize,
+    },
+}
+
+/// The upper triangular `U` with `(H + λI)⁻¹ = UᵀU`, in a chosen order of the columns.
+///
+/// Row `i` of `U` divided by its diagonal says how an error made in column `i` is best spread over the later columns;
+/// `U[i, i]²` is the inverse of what that error costs at least (Frantar et al. 2022, arXiv 2210.17323, section 3.3).
+#[derive(Clone, Debug)]
+pub struct InverseFactor<T> {
+    features: usize,
+    /// Column-major; zero below the diagonal.
+    data: Vec<T>,
+    damp: f64,
+    mean_diagonal: f64,
+}
+
+impl<T> InverseFactor<T> {
+    /// Number of columns.
+    pub const fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The square, column-major: `U[i, j]` is at `j·features + i`, and is zero where `i > j`.
+    pub fn column_major(&self) -> &[T] {
+        &self.data
+    }
+
+    /// What was added to the diagonal, in units of the Hessian.
+    pub const fn damp(&self) -> f64 {
+        self.damp
+    }
+
+    /// The mean diagonal of the live columns.
+    pub const fn mean_diagonal(&self) -> f64 {
+        self.mean_diagonal
+    }
+}
+
+/// Computes `U`, upper triangular, with `(H + λI)⁻¹ = UᵀU` and `λ = damp_percent · mean(diag H)`.
+///
+/// With `J` the reversal of the columns, `J(H + λI)J = LLᵀ` gives `H + λI = RRᵀ` with `R = JLJ` upper triangular, and
+/// so `U = R⁻¹ = J L⁻¹ J`: one Cholesky factorisation and one triangular inverse (⅔n³ FLOPs) instead of the two
+/// factorisations and one full inverse of the textbook route. The bound is the machine's FMA rate; memory is one
+/// square of `T` beside `hessian`. The bits do not depend on the number of threads.
+///
+/// Columns that were never active (`H[i, i] = 0`) get the mean diagonal, so that they cannot break the factorisation;
+/// their rows of `U` are diagonal, so they neither give nor receive corrections.
+///
+/// # Shapes
+/// `order`: `[features]`, column `order[k]` of the Hessian becomes column `k`; `None` keeps the order.
+///
+/// # Errors
+/// [`FactorError`] where the order, the values or the definiteness fail; the caller may try again with more damping.
+pub fn inverse_factor<T: Real>(
+    hessian: GramView<'_>,
+    order: Option<&[u32]>,
+    damp_percent: f64,
+) -> Result<InverseFactor<T>, FactorError> {
+    let n = hessian.features();
+    check_order(order, n)?;
+    let mean_diagonal = mean_live_diagonal(hessian)?;
+    let damp = damp_percent * mean_diagonal;
+    let mut data = reversed::<T>(hessian, order, mean_diagonal, damp)?;
+    blocked::cholesky(&mut data, n)
+        .map_err(|pivot| FactorError::NotPositiveDefinite { damp_percent, pivot: n - 1 - pivot })?;
+    blocked::invert(&mut data, n);
+    // Reversing the buffer reverses rows and columns at once: J L⁻¹ J, and what was lower becomes upper.
+    data.reverse();
+    Ok(InverseFactor { features: n, data, damp, mean_diagonal })
+}
+
+fn check_order(order: Option<&[u32]>, features: usize) -> Result<(), FactorError> {
+    let Some(order) = order else { return Ok(()) };
+    let mut seen = vec![false; features];
+    for &column in order {
+        match seen.get_mut(column as usize) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Err(FactorError::Order { features }),
+        }
+    }
+    if order.len() == features { Ok(()) } else { Err(FactorError::Order { features }) }
+}
+
+fn mean_live_diagonal(hessian: GramView<'_>) -> Result<f64, FactorError> {
+    let (mut sum, mut live) = (0.0, 0u64);
+    for (row, value) in hessian.diagonal().enumerate() {
+        if !value.is_finite() {
+            return Err(FactorError::NonFinite { row, column: row });
+        }
+        if value != 0.0 {
+            sum += f64::from(value);
+            live += 1;
+        }
+    }
+    if live == 0 { Err(FactorError::Zero) } else { Ok(sum / live as f64) }
+}
+
+/// The lower triangle, column-major, of the damped Hessian with its columns permuted and reversed; zero above.
+fn reversed<T: Real>(
+    hessian: GramView<'_>,
+    order: Option<&[u32]>,
+    dead: f64,
+    damp: f64,
+) -> Result<Vec<T>, FactorError> {
+    let n = hessian.features();
+    let mut data = vec![T::ZERO; n * n];
+    data.par_chunks_mut(n).enumerate().try_for_each(|(b, column)| {
+        // Element (a, b) of the reversal is element (n−1−a, n−1−b) of the permuted Hessian.
+        let at = |k: usize| order.map_or(n - 1 - k, |o| o[n - 1 - k] as usize);
+        let j = at(b);
+        let mut finite = T::ZERO;
+        for (a, slot) in column.iter_mut().enumerate().skip(b) {
+            *slot = T::of_f32(hessian.get(at(a), j));
+            finite += *slot * T::ZERO;
+        }
+        if !finite.finite() {
+            let bad = (0..n).find(|&i| !hessian.get(i, j).is_finite()).unwrap_or(j);
+            return Err(FactorError::NonFinite { row: bad.min(j), column: bad.max(j) });
+        }
+        let diagonal = column[b].as_f64();
+        column[b] = T::of_f64(if diagonal == 0.0 { dead } else { diagonal } + damp);
+        Ok(())
+    })?;
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use super::*;
+use crate::gram::Gram;
+
+fn gram(features: usize, rows: usize) -> Gram {
+    let mut state = 11u32;
+    let x: Vec<f32> = (0..rows * features)
+        .map(|i| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 20) as f32 / 2048.0 - 1.0) * (1.0 + (i % features) as f32 / features as f32)
+        })
+        .collect();
+    let mut gram = Gram::zeros(features);
+    gram.accumulate(&x);
+    gram
+}
+
+/// The largest deviation of `U·(H + λI)·Uᵀ` from the identity.
+fn deviation<T: Real>(factor: &InverseFactor<T>, hessian: GramView<'_>, order: &[u32]) -> f64 {
+    let n = factor.features();
+    let u = |i: usize, j: usize| factor.column_major()[j * n + i].as_f64();
+    let h = |i: usize, j: usize| {
+        let value = f64::from(hessian.get(order[i] as usize, order[j] as usize));
+        let diagonal = if value == 0.0 { factor.mean_diagonal() } else { value } + factor.damp();
+        if i == j { diagonal } else { value }
+    };
+    let mut uh = vec![0.0; n * n];
+    for i in 0..n {
+        for j in 0..n {
+            uh[i * n + j] = (i..n).map(|k| u(i, k) * h(k, j)).sum();
+        }
+    }
+    let mut worst = 0.0f64;
+    for i in 0..n {
+        for j in 0..n {
+            let value: f64 = (j..n).map(|k| uh[i * n + k] * u(j, k)).sum();
+            worst = worst.max((value - f64::from(u8::from(i == j))).abs());
+            if i > j {
+                assert_eq!(u(i, j), 0.0, "below the diagonal at {i},{j}");
+            }
+        }
+    }
+    worst
+}
+
+/// Sizes below, at and beside the block size, and one that takes several tiles of rows.
+#[test]
+fn whitens_the_hessian() {
+    for n in [1, 2, 127, 128, 129, 300, 420] {
+        let gram = gram(n, 2 * n + 3);
+        let keep: Vec<u32> = (0..n as u32).collect();
+        let reverse: Vec<u32> = keep.iter().rev().copied().collect();
+        let wide = inverse_factor::<f64>(gram.view(), None, 0.01).unwrap();
+        // f64 rounding times a condition number below 1e4.
+        assert!(deviation(&wide, gram.view(), &keep) < 1e-11, "f64, n = {n}");
+        let single = inverse_factor::<f32>(gram.view(), Some(&reverse), 0.01).unwrap();
+        assert!(deviation(&single, gram.view(), &reverse) < 2e-3, "f32, n = {n}");
+    }
+}
+
+/// Fewer rows than columns: only the damping makes it definite.
+#[test]
+fn a_rank_deficient_hessian_is_damped() {
+    let gram = gram(200, 20);
+    let order: Vec<u32> = (0..200).collect();
+    let factor = inverse_factor::<f32>(gram.view(), None, 0.01).unwrap();
+    assert!(deviation(&factor, gram.view(), &order) < 2e-3);
+    assert!(matches!(
+        inverse_factor::<f32>(gram.view(), None, -0.1),
+        Err(FactorError::NotPositiveDefinite { pivot, .. }) if pivot < 200
+    ));
+}
+
+#[test]
+fn a_dead_column_stays_alone() {
+    let n = 140;
+    let mut upper = gram(n, 400).into_upper();
+    for k in 0..n {
+        upper[5 * n + k] = 0.0;
+        upper[k * n + 5] = 0.0;
+    }
+    let gram = Gram::from_upper(n, upper).unwrap();
+    let factor = inverse_factor::<f32>(gram.view(), None, 0.01).unwrap();
+    let u = |i: usize, j: usize| factor.column_major()[j * n + i];
+    assert!(u(5, 5) > 0.0);
+    assert!((0..n).filter(|&k| k != 5).all(|k| u(5, k) == 0.0 && u(k, 5) == 0.0));
+}
+
+#[test]
+fn what_cannot_be_factored_is_named() {
+    let n = 3;
+    let of = |values: [f32; 9]| Gram::from_upper(n, values.to_vec()).unwrap();
+    let zero = of([0.0; 9]);
+    assert_eq!(inverse_factor::<f32>(zero.view(), None, 0.01).unwrap_err(), FactorError::Zero);
+    let nan = of([1.0, 0.0, f32::NAN, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let error = inverse_factor::<f32>(nan.view(), None, 0.01).unwrap_err();
+    assert_eq!(error, FactorError::NonFinite { row: 0, column: 2 });
+    let indefinite = of([1.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let error = inverse_factor::<f32>(indefinite.view(), None, 0.01).unwrap_err();
+    assert!(matches!(error, FactorError::NotPositiveDefinite { pivot: 0, .. }), "{error}");
+    let good = of([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    for order in [&[0u32, 1, 1][..], &[0, 1], &[0, 1, 3]] {
+        let error = inverse_factor::<f32>(good.view(), Some(order), 0.01).unwrap_err();
+        assert_eq!(error, FactorError::Order { features: 3 });
+    }
+}
+
+#[test]
+fn same_bits_on_any_number_of_threads() {
+    let gram = gram(700, 900);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| inverse_factor::<f32>(gram.view(), None, 0.01).unwrap())
+    };
+    assert!(run(1).column_major() == run(3).column_major());
+}

@@ -1,0 +1,220 @@
+//! GPTQ: quantise column by column and let the later columns make up for the error.
+
+mod kernel;
+mod plan;
+mod sweep;
+
+use crate::config::{FallbackPolicy, GptqConfig, Precision};
+use crate::error::QuantError;
+use crate::grid::GridFit;
+use crate::report::{FallbackReason, QuantReport, Quantized};
+use crate::rtn::{check_weight, rtn};
+use plan::Plan;
+use sweep::{Outcome, sweep};
+use tenuis_core::{GroupedInt, GroupedIntSpec};
+use tenuis_linalg::{FactorError, GramView, InverseFactor, Real, inverse_factor};
+
+/// Quantises a weight so that the layer's output on the calibration data changes least:
+///
+/// `min over Ŵ on the grid of tr((W − Ŵ) H (W − Ŵ)ᵀ)`, `H = XᵀX`,
+///
+/// greedily, one column after the other (Frantar et al. 2022, arXiv 2210.17323). With `U` upper triangular and
+/// `(H + λI)⁻¹ = UᵀU`, rounding column `i` leaves the error `e = (w_i − ŵ_i) / U[i, i]`, and every later column `j`
+/// becomes `w_j − e · U[i, j]`.
+///
+/// Where Linears share an input, [`GptqFactor`] computes `U` once for all of them.
+///
+/// # Shapes
+/// `weight`: `[out_features, in_features]`, row-major. `hessian`: `[in_features, in_features]`, the sum over `rows`
+/// calibration rows; its scale does not matter.
+///
+/// # Errors
+/// [`QuantError`]; a Hessian that is of no use is an error only under [`FallbackPolicy::Fail`].
+pub fn gptq(
+    weight: &[f32],
+    shape: [usize; 2],
+    hessian: GramView<'_>,
+    rows: u64,
+    config: &GptqConfig,
+) -> Result<Quantized, QuantError> {
+    GptqFactor::new(hessian, rows, config)?.quantize(weight, shape)
+}
+
+/// Everything that GPTQ derives from a Hessian: shared by the Linears that read the same input.
+///
+/// ```
+/// use tenuis_linalg::Gram;
+/// use tenuis_quant::{GptqConfig, GptqFactor};
+/// let mut gram = Gram::zeros(2);
+/// gram.accumulate(&[1.0, 0.9].repeat(40));
+/// let factor = GptqFactor::new(gram.view(), 40, &GptqConfig::default())?;
+/// let query = factor.quantize(&[0.5, 1.0], [1, 2])?;
+/// let key = factor.quantize(&[0.3, -0.2, 0.1, 0.7], [2, 2])?;
+/// assert_eq!(query.report.damp_percent, key.report.damp_percent);
+/// # Ok::<(), tenuis_quant::QuantError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GptqFactor {
+    config: GptqConfig,
+    features: usize,
+    order: Option<Vec<u32>>,
+    dead: Vec<u32>,
+    attempts: u32,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Single { factor: InverseFactor<f32>, damp_percent: f64 },
+    Double { factor: InverseFactor<f64>, damp_percent: f64 },
+    Fallback(FallbackReason),
+}
+
+impl GptqFactor {
+    /// Orders the columns and factors the damped Hessian, with more damping as long as that fails.
+    ///
+    /// Memory: one square of `config.precision` beside the Hessian, which is no longer needed afterwards.
+    ///
+    /// # Errors
+    /// [`QuantError::Config`], and [`QuantError::NoFallback`] under [`FallbackPolicy::Fail`].
+    pub fn new(hessian: GramView<'_>, rows: u64, config: &GptqConfig) -> Result<Self, QuantError> {
+        config.validate()?;
+        let dead = (0..).zip(hessian.diagonal()).filter(|(_, v)| *v == 0.0).map(|(i, _)| i).collect();
+        let order = config.act_order.then(|| descending(hessian));
+        let (attempts, state) = if rows < config.min_rows {
+            (0, State::Fallback(FallbackReason::TooFewRows { rows, min_rows: config.min_rows }))
+        } else {
+            match config.precision {
+                Precision::F32 => {
+                    damped(hessian, order.as_deref(), config, |factor, damp_percent| State::Single { factor, damp_percent })
+                }
+                Precision::F64 => {
+                    damped(hessian, order.as_deref(), config, |factor, damp_percent| State::Double { factor, damp_percent })
+                }
+            }
+        };
+        if let (State::Fallback(reason), FallbackPolicy::Fail) = (&state, config.fallback) {
+            return Err(QuantError::NoFallback(reason.clone()));
+        }
+        Ok(Self { config: config.clone(), features: hessian.features(), order, dead, attempts, state })
+    }
+
+    /// The order in which columns are quantised, where that is not from left to right.
+    pub fn order(&self) -> Option<&[u32]> {
+        self.order.as_deref()
+    }
+
+    /// Why [`GptqFactor::quantize`] will round to nearest, if it will.
+    pub const fn fallback(&self) -> Option<&FallbackReason> {
+        match &self.state {
+            State::Fallback(reason) => Some(reason),
+            State::Single { .. } | State::Double { .. } => None,
+        }
+    }
+
+    /// Quantises one of the weights that read this input.
+    ///
+    /// # Shapes
+    /// `weight`: `[out_features, in_features]`, row-major.
+    ///
+    /// # Errors
+    /// [`QuantError`]: the group size, the shape, a weight that is not finite.
+    pub fn quantize(&self, weight: &[f32], shape: [usize; 2]) -> Result<Quantized, QuantError> {
+        check_weight(weight, shape)?;
+        if shape[1] != self.features {
+            return Err(QuantError::HessianFeatures { hessian: self.features, in_features: shape[1] });
+        }
+        match &self.state {
+            State::Single { factor, damp_percent } => self.compensate(weight, shape, factor, *damp_percent),
+            State::Double { factor, damp_percent } => self.compensate(weight, shape, factor, *damp_percent),
+            State::Fallback(reason) => self.round(weight, shape, reason.clone()),
+        }
+    }
+
+    fn compensate<T: Real>(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        factor: &InverseFactor<T>,
+        damp_percent: f64,
+    ) -> Result<Quantized, QuantError> {
+        let config = &self.config;
+        let group_size = config.group_size.resolve(shape[1])?;
+        let plan = Plan::new(config, group_size, shape[1], self.order.as_deref(), &self.dead);
+        let fit = GridFit::new(config.bits, config.symmetric, config.scale_dtype, config.mse);
+        let Outcome { codes, scales, zeros, damped_error, live_error, weight_error } =
+            sweep(weight, shape, &plan, &fit, factor);
+        if !damped_error.is_finite() {
+            return self.round(weight, shape, FallbackReason::Diverged);
+        }
+        let index = plan.group_index();
+        let spec = GroupedIntSpec {
+            bits: config.bits,
+            group_size,
+            symmetric: config.symmetric,
+            scale_dtype: config.scale_dtype.into(),
+            group_index: index.is_some(),
+        };
+        let zeros = (!config.symmetric).then_some(&*zeros);
+        let weight = GroupedInt::from_codes(spec, shape, &codes, &scales, zeros, index.as_deref())?;
+        let report = QuantReport {
+            fallback: None,
+            damp_percent: Some(damp_percent),
+            attempts: self.attempts,
+            dead_columns: self.dead.len(),
+            proxy_error: Some((damped_error - factor.damp() * live_error).max(0.0)),
+            weight_error,
+        };
+        Ok(Quantized { weight, report })
+    }
+
+    fn round(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        reason: FallbackReason,
+    ) -> Result<Quantized, QuantError> {
+        if self.config.fallback == FallbackPolicy::Fail {
+            return Err(QuantError::NoFallback(reason));
+        }
+        let mut quantized = rtn(weight, shape, &self.config.to_rtn())?;
+        quantized.report.attempts = self.attempts;
+        quantized.report.fallback = Some(reason);
+        Ok(quantized)
+    }
+}
+
+/// Columns by descending diagonal; equal ones keep their order, dead ones come last.
+fn descending(hessian: GramView<'_>) -> Vec<u32> {
+    let diagonal: Vec<f32> = hessian.diagonal().collect();
+    let mut order: Vec<u32> = (0..diagonal.len() as u32).collect();
+    order.sort_by(|&a, &b| diagonal[b as usize].total_cmp(&diagonal[a as usize]));
+    order
+}
+
+fn damped<T: Real>(
+    hessian: GramView<'_>,
+    order: Option<&[u32]>,
+    config: &GptqConfig,
+    found: impl Fn(InverseFactor<T>, f64) -> State,
+) -> (u32, State) {
+    let mut attempts = 0;
+    loop {
+        let damp_percent = config.damp_percent + f64::from(attempts) * config.damp_step;
+        attempts += 1;
+        let reason = match inverse_factor(hessian, order, damp_percent) {
+            Ok(factor) => return (attempts, found(factor, damp_percent)),
+            Err(FactorError::Zero) => FallbackReason::ZeroHessian,
+            Err(FactorError::NonFinite { row, column }) => FallbackReason::NonFiniteHessian { row, column },
+            Err(_) => {
+                // Half a step of slack: 0.01 + 9·0.01 is a little more than 0.1.
+                let next = damp_percent + config.damp_step;
+                if config.damp_step > 0.0 && next <= config.damp_max + config.damp_step / 2.0 {
+                    continue;
+                }
+                FallbackReason::NotPositiveDefinite { damp_percent, attempts }
+            }
+        };
+        return (attempts, State::Fallback(reason));
+    }
+}
