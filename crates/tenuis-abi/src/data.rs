@@ -142,8 +142,7 @@ pub struct tn_model {
     /// The first argument of the functions of this struct.
     pub ctx: *mut c_void,
     /// The `i`-th weight and its name, valid until the next call; NULL where `i` is out of range.
-    pub weight:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, i: u32, name: *mut tn_str) -> *const tn_weight>,
+    pub weight: Option<unsafe extern "C" fn(ctx: *mut c_void, i: u32, name: *mut tn_str) -> *const tn_weight>,
     /// A token batch, i32 `[batch, seq]`; NULL at the end.
     pub tokens: Option<unsafe extern "C" fn(ctx: *mut c_void, batch: u64) -> *const tn_tensor>,
     /// A statistic that the host collected, such as moments or block similarity; NULL where it has none.

@@ -120,8 +120,7 @@ pub struct tn_technique {
         ) -> i32,
     >,
     /// Whether it takes weights of this descriptor; asked when a recipe is checked. NULL = every descriptor.
-    pub accepts:
-        Option<unsafe extern "C" fn(job: *mut c_void, descriptor: tn_str, err: *mut tn_err) -> i32>,
+    pub accepts: Option<unsafe extern "C" fn(job: *mut c_void, descriptor: tn_str, err: *mut tn_err) -> i32>,
     /// Peak bytes of RAM that the group will take beside inputs and outputs. Shapes and descriptors are set, `data` may be
     /// NULL. NULL = unknown.
     pub estimate: Option<

@@ -1,0 +1,214 @@
+//! Opening a library and reading what its entry point returns.
+
+#![expect(unsafe_code, reason = "loads foreign code and reads its structs")]
+
+use crate::error::LoadError;
+use std::ffi::c_char;
+use std::mem::size_of;
+use std::path::Path;
+use tenuis_abi as abi;
+use tenuis_abi::{read_covered, tn_err, tn_plugin, tn_plugin_entry, tn_str, tn_technique};
+
+/// No plugin has more techniques or kinds than this; a larger number is a broken struct.
+const LIMIT: u64 = 4096;
+/// No identifier, version or schema is longer than this; a larger number is a broken struct.
+const TEXT_LIMIT: u64 = 16 << 20;
+
+/// A technique's functions and texts, copied out of the library.
+#[derive(Debug)]
+pub(crate) struct TechniqueTable {
+    pub(crate) raw: tn_technique,
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) schema: String,
+    pub(crate) kinds: Vec<&'static str>,
+}
+
+// SAFETY: the pointers of `raw` are functions and constants of a library that is never unloaded, and only its
+// functions are used after construction; the ABI says which of them may run on which threads.
+unsafe impl Send for TechniqueTable {}
+// SAFETY: as above.
+unsafe impl Sync for TechniqueTable {}
+
+/// What an entry point returned.
+pub(crate) struct Loaded {
+    pub(crate) abi_minor: u32,
+    pub(crate) techniques: Vec<TechniqueTable>,
+}
+
+/// Opens a library for ever and reads its techniques. The path must be absolute.
+pub(crate) fn open(library: &Path) -> Result<Loaded, LoadError> {
+    let cannot = |e: libloading::Error| {
+        let detail = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
+        LoadError::Open { library: library.to_owned(), problem: format!("{e}{detail}") }
+    };
+    // SAFETY: initialisers of the library run; whoever puts a library, with its manifest, into a plugin directory
+    // trusts it.
+    let opened = unsafe { load(library) }.map_err(cannot)?;
+    // SAFETY: the symbol's name carries the major version, which fixes its type.
+    let entry = unsafe { opened.get::<tn_plugin_entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol);
+    // Never unloaded: thread-local values of the library may have destructors.
+    std::mem::forget(opened);
+    let entry =
+        entry.map_err(|_| LoadError::NoSymbol { library: library.to_owned(), symbol: abi::ENTRY_SYMBOL })?;
+    // SAFETY: the function has this type by its name.
+    let plugin = unsafe { entry(abi::TN_ABI_MINOR) };
+    // SAFETY: null, or a struct that lives as long as the library, by the ABI.
+    unsafe { read_plugin(library, plugin) }
+}
+
+#[cfg(unix)]
+unsafe fn load(library: &Path) -> Result<libloading::Library, libloading::Error> {
+    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    // Undefined symbols fail here and not in the middle of a run.
+    // SAFETY: the caller vouches for the library.
+    unsafe { Library::open(Some(library), RTLD_NOW | RTLD_LOCAL) }.map(Into::into)
+}
+
+#[cfg(not(unix))]
+unsafe fn load(library: &Path) -> Result<libloading::Library, libloading::Error> {
+    // SAFETY: the caller vouches for the library.
+    unsafe { libloading::Library::new(library) }
+}
+
+/// # Safety
+/// `plugin` is null or what an entry point of ABI major 1 returned.
+unsafe fn read_plugin(library: &Path, plugin: *const tn_plugin) -> Result<Loaded, LoadError> {
+    let malformed = |problem: String| LoadError::Malformed { library: library.to_owned(), problem };
+    if plugin.is_null() {
+        return Err(malformed(format!(
+            "its entry point does not accept plugin ABI {}.{}",
+            abi::TN_ABI_MAJOR,
+            abi::TN_ABI_MINOR
+        )));
+    }
+    // SAFETY: not null; the magic number is the first field in every version.
+    let magic = unsafe { plugin.cast::<u64>().read_unaligned() };
+    if magic != abi::TN_MAGIC {
+        return Err(malformed(format!(
+            "the magic number is {magic:#018x}, expected {:#018x}",
+            abi::TN_MAGIC
+        )));
+    }
+    // SAFETY: a plugin struct by its magic number.
+    let read = unsafe { read_covered(plugin) }.filter(|p| p.struct_size as usize >= size_of::<tn_plugin>());
+    let plugin = read.ok_or_else(|| malformed("its plugin struct is too short".to_owned()))?;
+    if plugin.abi_major != abi::TN_ABI_MAJOR {
+        let (found, expected) = (plugin.abi_major, abi::TN_ABI_MAJOR);
+        return Err(LoadError::AbiMajor { path: library.to_owned(), found, expected });
+    }
+    if plugin.min_host_minor > abi::TN_ABI_MINOR {
+        let (needs, has) = (plugin.min_host_minor, abi::TN_ABI_MINOR);
+        return Err(LoadError::HostTooOld { library: library.to_owned(), needs, has });
+    }
+    if plugin.n_techniques == 0 || plugin.n_techniques > LIMIT || plugin.techniques.is_null() {
+        return Err(malformed(format!("it says that it has {} techniques", plugin.n_techniques)));
+    }
+    let mut techniques = Vec::new();
+    for index in 0..plugin.n_techniques as usize {
+        // SAFETY: the array has `n_techniques` entries, each null or a technique.
+        let technique = unsafe { read_covered(*plugin.techniques.add(index)) };
+        let technique = technique.ok_or_else(|| malformed(format!("technique {index} is null or empty")))?;
+        // SAFETY: its texts live as long as the library.
+        let table = unsafe { read_technique(technique) };
+        techniques.push(table.map_err(|problem| malformed(format!("technique {index}: {problem}")))?);
+    }
+    Ok(Loaded { abi_minor: plugin.abi_minor, techniques })
+}
+
+/// # Safety
+/// The texts and kinds of `raw` are readable.
+unsafe fn read_technique(raw: tn_technique) -> Result<TechniqueTable, String> {
+    let field = |name: &str, text: tn_str| {
+        // SAFETY: the caller vouches for it.
+        unsafe { read_text(text, TEXT_LIMIT) }.ok_or_else(|| format!("its {name} is not UTF-8 text"))
+    };
+    let id = field("id", raw.id)?;
+    if id.is_empty() {
+        return Err("its id is empty".to_owned());
+    }
+    let with_id = |problem: &str| format!("{problem} (id {id:?})");
+    let version = field("version", raw.version)?;
+    let schema = field("config_schema", raw.config_schema)?;
+    if u64::from(raw.n_kinds) > LIMIT || (raw.n_kinds > 0 && raw.kinds.is_null()) {
+        return Err(with_id("its list of kinds is broken"));
+    }
+    let mut kinds: Vec<&'static str> = Vec::new();
+    for index in 0..raw.n_kinds as usize {
+        // SAFETY: the array has `n_kinds` entries.
+        let kind = field("kind", unsafe { *raw.kinds.add(index) })?;
+        // As long-lived as the library, which is never unloaded.
+        kinds.push(kind.leak());
+    }
+    let complete = match raw.scope {
+        abi::TN_SCOPE_GROUP => raw.group_begin.is_some() && raw.group_finish.is_some(),
+        abi::TN_SCOPE_MODEL => raw.model_run.is_some(),
+        other => return Err(with_id(&format!("its scope is {other}"))),
+    };
+    let tiles = raw.caps & abi::TN_NEEDS_INPUTS == 0 || raw.group_tile.is_some();
+    let decodes = kinds.is_empty() || raw.decode.is_some();
+    if !(complete && tiles && decodes) || raw.create.is_none() || raw.destroy.is_none() {
+        return Err(with_id("a function that its scope, flags or kinds call for is null"));
+    }
+    Ok(TechniqueTable { raw, id, version, schema, kinds })
+}
+
+/// A copy of a foreign text; `None` where it is too long, null or not UTF-8.
+///
+/// # Safety
+/// `text.len` bytes are readable at `text.ptr`, unless that is null or the length is above `limit`.
+pub(crate) unsafe fn read_text(text: tn_str, limit: u64) -> Option<String> {
+    if text.len == 0 {
+        return Some(String::new());
+    }
+    if text.ptr.is_null() || text.len > limit {
+        return None;
+    }
+    // SAFETY: the caller vouches for the bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len as usize) };
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
+}
+
+/// The buffer that a plugin writes its message into.
+pub(crate) struct ErrorBuffer(Box<tn_err>);
+
+impl ErrorBuffer {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(tn_err { struct_size: size_of::<tn_err>() as u32, len: 0, msg: [0; 1016] }))
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut tn_err {
+        &raw mut *self.0
+    }
+
+    /// The message; bytes that are not UTF-8 are replaced.
+    pub(crate) fn message(&self) -> String {
+        let bytes: Vec<u8> =
+            self.0.msg.iter().take(self.0.len as usize).map(|&c| c.to_ne_bytes()[0]).collect();
+        let text = String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned();
+        if text.is_empty() { "no message".to_owned() } else { text }
+    }
+}
+
+/// Writes a message for the plugin, cut at a character where it is too long.
+///
+/// # Safety
+/// `error` is null or points to a `tn_err` whose `struct_size` its owner set.
+pub(crate) unsafe fn write_error(error: *mut tn_err, message: &str) {
+    if error.is_null() {
+        return;
+    }
+    // SAFETY: not null; the size is the first field.
+    let size = unsafe { (*error).struct_size } as usize;
+    let capacity = size.min(size_of::<tn_err>()).saturating_sub(std::mem::offset_of!(tn_err, msg));
+    let end = (0..=message.len().min(capacity)).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
+    if size < std::mem::offset_of!(tn_err, msg) {
+        return;
+    }
+    // SAFETY: `end` bytes lie within the capacity that the size leaves to `msg`.
+    unsafe {
+        (*error).len = end as u32;
+        let target = (&raw mut (*error).msg).cast::<c_char>();
+        target.copy_from_nonoverlapping(message.as_ptr().cast(), end);
+    }
+}

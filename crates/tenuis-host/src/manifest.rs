@@ -1,0 +1,72 @@
+//! The manifest beside a library, read before the library is touched.
+
+use crate::error::LoadError;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+use tenuis_abi::TN_ABI_MAJOR;
+
+/// What a manifest's file name ends with: `NAME.plugin.json` describes the library `NAME`.
+pub const MANIFEST_SUFFIX: &str = ".plugin.json";
+
+/// The only schema that this program reads.
+const SCHEMA: &str = "tenuis.plugin/1";
+
+/// What a plugin says about itself.
+///
+/// ```json
+/// {
+///   "schema": "tenuis.plugin/1",
+///   "abi": 1,
+///   "name": "tenuis-quant",
+///   "version": "0.1.0",
+///   "description": "Quantization",
+///   "techniques": ["cast", "rtn", "gptq"]
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// `tenuis.plugin/1`.
+    pub schema: String,
+    /// The major version of the plugin ABI.
+    pub abi: u32,
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's version.
+    pub version: String,
+    /// One line on what it does.
+    #[serde(default)]
+    pub description: String,
+    /// The techniques that the library provides.
+    pub techniques: Vec<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`], [`LoadError::AbiMajor`] or [`LoadError::Manifest`].
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let text = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let wrong = |problem: String| LoadError::Manifest { path: path.to_owned(), problem };
+        let value: Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+        // The major version comes first: another one may mean other fields.
+        let found = value.get("abi").and_then(Value::as_u64).ok_or_else(|| {
+            wrong("\"abi\" (the major version of the plugin ABI, a number) is missing".to_owned())
+        })?;
+        if found != u64::from(TN_ABI_MAJOR) {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(LoadError::AbiMajor { path: path.to_owned(), found, expected: TN_ABI_MAJOR });
+        }
+        let manifest = Self::deserialize(&value).map_err(|e| wrong(e.to_string()))?;
+        if manifest.schema != SCHEMA {
+            return Err(wrong(format!("\"schema\" is {:?}, expected {SCHEMA:?}", manifest.schema)));
+        }
+        if manifest.techniques.is_empty() {
+            return Err(wrong("\"techniques\" is empty".to_owned()));
+        }
+        Ok(manifest)
+    }
+}
