@@ -476,3 +476,40 @@ fn a_manifest_of_other_tensors_is_ignored() {
     assert!(opened.warnings().is_empty());
     assert!(matches!(opened.verify(), Err(CheckpointError::Manifest { .. })));
 }
+
+/// Real models survive a copy through our writer: same tensors for the reference reader, same identity, same input.
+#[test]
+fn real_checkpoints_are_copied_exactly() {
+    let Some(shared) = std::env::var_os("TENUIS_SHARED").map(PathBuf::from) else {
+        println!("skipped: TENUIS_SHARED does not name the directory of models");
+        return;
+    };
+    for model in ["tiny1m", "stories260k"] {
+        let input = shared.join("models").join(model);
+        let before = snapshot(&input);
+        let opened = Checkpoint::open(&input).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let target = temp.path().join(model);
+        let options = WriterOptions::default().max_shard_bytes(300_000);
+        let mut writer = CheckpointWriter::create(&target, &[&input], options).unwrap();
+        for name in opened.names() {
+            writer.put(name, &opened.tensor(name).unwrap()).unwrap();
+        }
+        writer.copy_side_files(&opened).unwrap();
+        writer.finish(opened.config(), json!({ "copy of": model })).unwrap();
+
+        let copy = Checkpoint::open(&target).unwrap();
+        copy.verify().unwrap();
+        assert_eq!(copy.hash(), opened.hash());
+        assert!(copy.shard_files().count() > 1);
+        assert_eq!(
+            fs::read(target.join("tokenizer.json")).unwrap(),
+            fs::read(input.join("tokenizer.json")).unwrap()
+        );
+        let original = fs::read(input.join("model.safetensors")).unwrap();
+        for (name, view) in safetensors::SafeTensors::deserialize(&original).unwrap().iter() {
+            assert_eq!(&copy.tensor(name).unwrap().data()[..], view.data(), "{model}: {name}");
+        }
+        assert_eq!(snapshot(&input), before);
+    }
+}
