@@ -80,10 +80,12 @@ impl ShardWriter {
             if copied != self.bytes {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            // Gone before the sync, so that what is still in memory of it need not reach the disk.
+            drop(payload);
+            fs::remove_file(&self.spill)?;
             file.sync_all()
         };
         join().map_err(CheckpointError::io("write", path))?;
-        fs::remove_file(&self.spill).map_err(CheckpointError::io("remove", &self.spill))?;
         Ok(FinishedShard { path: path.to_owned(), header_bytes: 8 + claimed, tensor_bytes: self.bytes })
     }
 }
