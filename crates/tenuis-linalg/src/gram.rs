@@ -154,6 +154,11 @@ impl<'a> GramView<'a> {
         self.features
     }
 
+    /// The row-major square, of which the upper triangle is valid.
+    pub const fn values(&self) -> &'a [f32] {
+        self.data
+    }
+
     /// Element `(i, j)`, read from the upper triangle.
     ///
     /// # Panics

@@ -40,3 +40,6 @@ pub use gptq::{GptqFactor, gptq};
 pub use proxy::proxy_error;
 pub use report::{FallbackReason, QuantReport, Quantized};
 pub use rtn::rtn;
+
+/// The statistics that [`gptq()`] reads; re-exported so that one dependency is enough.
+pub use tenuis_linalg as linalg;

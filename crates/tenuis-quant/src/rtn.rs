@@ -41,7 +41,7 @@ pub fn rtn(weight: &[f32], shape: [usize; 2], config: &RtnConfig) -> Result<Quan
     };
     let groups = group_size.groups(in_features)?;
     let columns = group_size.columns(in_features).max(1);
-    let fit = GridFit::<f32>::new(config.bits, config.symmetric, config.scale_dtype, config.mse);
+    let fit = GridFit::<f64>::new(config.bits, config.symmetric, config.scale_dtype, config.mse);
 
     let mut codes = vec![0u8; out_features * in_features];
     let mut scales = vec![0.0f32; out_features * groups];
@@ -52,19 +52,21 @@ pub fn rtn(weight: &[f32], shape: [usize; 2], config: &RtnConfig) -> Result<Quan
         .zip(scales.par_chunks_mut(groups.max(1)).zip(zeros.par_chunks_mut(groups.max(1))))
         .map(|((codes, weight), (scales, zeros))| {
             let parts = codes.chunks_mut(columns).zip(weight.chunks(columns)).zip(scales.iter_mut().zip(zeros));
-            let mut row_error = 0.0;
+            // f64 costs little beside the memory traffic and decides ties as the exact quotient would.
+            let mut group = Vec::with_capacity(columns);
+            let mut error = 0.0;
             for ((codes, weight), (scale, zero)) in parts {
-                let grid = fit.search(weight);
-                (*scale, *zero) = (grid.scale, grid.zero as u8);
-                let mut error = 0.0;
-                for (code, &w) in codes.iter_mut().zip(weight) {
+                group.clear();
+                group.extend(weight.iter().map(|&w| f64::from(w)));
+                let grid = fit.search(&group);
+                (*scale, *zero) = (grid.scale as f32, grid.zero as u8);
+                for (code, &w) in codes.iter_mut().zip(&group) {
                     let exact = grid.code(w, fit.max_code());
                     *code = exact as u8;
                     error += (w - grid.value(exact)).powi(2);
                 }
-                row_error += f64::from(error);
             }
-            row_error
+            error
         })
         .collect();
     let zeros = (!config.symmetric).then_some(&*zeros);

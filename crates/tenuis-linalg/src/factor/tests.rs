@@ -1,5 +1,6 @@
 use super::*;
 use crate::gram::Gram;
+use crate::matmul::{MatMut, MatRef, multiply_add};
 
 fn gram(features: usize, rows: usize) -> Gram {
     let mut state = 11u32;
@@ -17,29 +18,22 @@ fn gram(features: usize, rows: usize) -> Gram {
 /// The largest deviation of `U·(H + λI)·Uᵀ` from the identity.
 fn deviation<T: Real>(factor: &InverseFactor<T>, hessian: GramView<'_>, order: &[u32]) -> f64 {
     let n = factor.features();
-    let u = |i: usize, j: usize| factor.column_major()[j * n + i].as_f64();
-    let h = |i: usize, j: usize| {
-        let value = f64::from(hessian.get(order[i] as usize, order[j] as usize));
-        let diagonal = if value == 0.0 { factor.mean_diagonal() } else { value } + factor.damp();
-        if i == j { diagonal } else { value }
-    };
-    let mut uh = vec![0.0; n * n];
+    let u: Vec<f64> = factor.column_major().iter().map(|v| v.as_f64()).collect();
+    let mut h = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..n {
-            uh[i * n + j] = (i..n).map(|k| u(i, k) * h(k, j)).sum();
+            h[i * n + j] = f64::from(hessian.get(order[i] as usize, order[j] as usize));
+            assert!(j >= i || u[j * n + i] == 0.0, "below the diagonal at {i},{j}");
         }
+        let live = h[i * n + i] != 0.0;
+        h[i * n + i] = if live { h[i * n + i] } else { factor.mean_diagonal() } + factor.damp();
     }
-    let mut worst = 0.0f64;
-    for i in 0..n {
-        for j in 0..n {
-            let value: f64 = (j..n).map(|k| uh[i * n + k] * u(j, k)).sum();
-            worst = worst.max((value - f64::from(u8::from(i == j))).abs());
-            if i > j {
-                assert_eq!(u(i, j), 0.0, "below the diagonal at {i},{j}");
-            }
-        }
-    }
-    worst
+    let (mut uh, mut uhu) = (vec![0.0; n * n], vec![0.0; n * n]);
+    let u = MatRef::new(&u, [n, n], [1, n]);
+    multiply_add(MatMut::new(&mut uh, [n, n], [n, 1]), 1.0, u, MatRef::new(&h, [n, n], [n, 1]));
+    multiply_add(MatMut::new(&mut uhu, [n, n], [n, 1]), 1.0, MatRef::new(&uh, [n, n], [n, 1]), u.transposed());
+    let wanted = |at: usize| f64::from(u8::from(at % (n + 1) == 0));
+    uhu.iter().enumerate().map(|(at, v)| (v - wanted(at)).abs()).fold(0.0, f64::max)
 }
 
 /// Sizes below, at and beside the block size, and one that takes several tiles of rows.
