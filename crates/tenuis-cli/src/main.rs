@@ -1,2 +1,41 @@
-//! The `tenuis` binary.
-fn main() {}
+//! The `tenuis` binary: compress, evaluate and run models from the command line.
+
+mod args;
+mod commands;
+mod exit;
+mod plugin_dirs;
+mod progress;
+mod sigbus;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sigbus::install();
+    let args = Args::parse();
+    if let Some(threads) = args.threads {
+        // Fails only where a pool exists already, which nothing before this line can have made.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+    }
+    let result = match args.command {
+        Command::Eval(eval) => commands::eval::run(eval),
+        Command::Compress(compress) => commands::compress::run(compress),
+        Command::Inspect(inspect) => commands::inspect::run(&inspect),
+        Command::Generate(generate) => commands::generate::run(&generate),
+        Command::Logits(logits) => commands::logits::run(&logits),
+        Command::Plugins(plugins) => commands::plugins::run(&plugins),
+        Command::Schema => commands::schema::run(),
+        Command::ProbeMemory(probe) => commands::probe::run(&probe),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough closes the pipe; that is no failure.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tenuis_core::{Checkpoint, Ratio};
 use tenuis_model::Model;
+use tenuis_spec::DecoderSpec;
 
 /// What a checkpoint weighs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,11 +28,16 @@ impl Size {
         let checkpoint: &Checkpoint = model.checkpoint();
         let ratio = Ratio::of(baseline_bytes, checkpoint.file_bytes());
         Self {
-            params: model.spec().parameters(),
+            params: parameters(model.spec()),
             bytes: checkpoint.file_bytes(),
             tensor_bytes: checkpoint.tensor_bytes(),
             compression_ratio: ratio.get(),
             fraction: ratio.fraction(),
         }
     }
+}
+
+/// The parameters of a network: the elements of every tensor that its spec calls for, however they are stored.
+pub fn parameters(spec: &DecoderSpec) -> u64 {
+    spec.tensors().iter().map(|t| t.shape.iter().map(|&d| d as u64).product::<u64>()).sum()
 }

@@ -1,1 +1,26 @@
-//! Recipes, the plugin loader and the streaming compression pipeline
+//! Recipes, the streaming compression pipeline and the evaluation of what it makes.
+//!
+//! [`evaluate`] is the main job: open a checkpoint, compress it by every recipe through the techniques of loaded
+//! plugins, measure baseline and candidates alike, and return a [`Report`](tenuis_eval::report::Report).
+
+mod calibration;
+mod compress;
+mod error;
+mod evaluate;
+mod observer;
+mod recipe;
+mod registry;
+mod stage;
+mod text;
+
+pub use calibration::Calibration;
+pub use compress::{Candidate, CompressOptions, Workshop};
+pub use error::RunError;
+pub use evaluate::{EvalRequest, MemoryProbe, evaluate, write_report};
+pub use observer::{Observer, Silent};
+pub use recipe::{
+    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, Targets, builtin_recipes,
+};
+/// The plugin loader.
+pub use tenuis_host as plugin;
+pub use text::Text;

@@ -1,0 +1,224 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Makes trained neural networks small and fast, and proves what that cost.
+///
+/// A model is a directory in Hugging Face layout: config.json, *.safetensors, tokenizer.json.
+#[derive(Debug, Parser)]
+#[command(name = "tenuis", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 unusable model, text or tokenizer, \
+4 wrong recipe, 5 plugin missing or failed, 6 output could not be written, 7 numerical failure, \
+8 a file changed while it was read. See docs/exit-codes.md.")]
+pub(crate) struct Args {
+    /// Worker threads; all cores by default.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Eval(EvalArgs),
+    Compress(CompressArgs),
+    Inspect(InspectArgs),
+    Generate(GenerateArgs),
+    Logits(LogitsArgs),
+    Plugins(PluginsArgs),
+    /// Print the JSON Schema of report.json.
+    Schema,
+    #[command(hide = true)]
+    ProbeMemory(ProbeArgs),
+}
+
+/// Compress a model by one or more recipes, measure all beside the original, and report.
+///
+/// Without --recipe the built-in recipes f16, int8-rtn, int4-rtn and int4-gptq run. Candidates that an earlier run
+/// finished with the same model, recipe, plugins and calibration text are reused.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tenuis eval --model models/tiny --data val.txt --calib train.txt --max-tokens 50000")]
+pub(crate) struct EvalArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// A recipe file; may be given several times.
+    #[arg(long = "recipe", value_name = "FILE.toml")]
+    pub(crate) recipes: Vec<PathBuf>,
+    /// The UTF-8 text that quality is measured on.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) data: Option<PathBuf>,
+    /// The UTF-8 text that techniques such as GPTQ are calibrated on.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) calib: Option<PathBuf>,
+    /// Where report and candidates go: report.json, report.md and one checkpoint directory per recipe.
+    #[arg(long, value_name = "DIR", default_value = "tenuis-out")]
+    pub(crate) out: PathBuf,
+    /// Tokens per evaluation window [default: 2048 or the model's positions, whichever is less].
+    #[arg(long, value_name = "N")]
+    pub(crate) seq_len: Option<usize>,
+    /// Evaluate at most N tokens, in windows evenly spaced over the text.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
+    /// Counted rounds of the speed measurement; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) speed_repeats: usize,
+    /// Do not measure peak memory.
+    #[arg(long)]
+    pub(crate) no_memory: bool,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+/// Apply a recipe to a model and write the result, without evaluation.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tenuis compress --model models/tiny --recipe int4.toml --calib train.txt --out tiny-int4")]
+pub(crate) struct CompressArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// A recipe file, or the name of a built-in recipe.
+    #[arg(long, value_name = "FILE.toml|NAME")]
+    pub(crate) recipe: PathBuf,
+    /// The UTF-8 text that techniques such as GPTQ are calibrated on.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) calib: Option<PathBuf>,
+    /// The directory that is written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+/// What every command that compresses shares.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkArgs {
+    /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
+    #[arg(long)]
+    pub(crate) allow_nonfinite: bool,
+    /// Start over where a finished candidate of the same inputs exists.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Begin a new weight file after so many megabytes.
+    #[arg(long, value_name = "MB", default_value_t = 5000)]
+    pub(crate) shard_mb: u64,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
+}
+
+/// Where plugins are looked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PluginDirArgs {
+    /// Look for plugins in this directory only; may be given several times [default: TENUIS_PLUGIN_DIR, else
+    /// `plugins` beside the program and `../lib/tenuis/plugins`].
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// Show a model's architecture, tensors, representations and bytes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// The model's directory.
+    pub(crate) dir: PathBuf,
+    /// List every tensor.
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Check every tensor against the hashes of the manifest.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
+}
+
+/// Continue a text with any model that Tenuis can read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GenerateArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The text to continue.
+    #[arg(long)]
+    pub(crate) prompt: String,
+    /// Tokens to generate at most.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) max_new_tokens: usize,
+    /// 0 takes the most likely token every time; higher values vary more.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Sample among the K most likely tokens only.
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Sample among the most likely tokens that together have this probability.
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f64>,
+    /// Makes sampling repeatable.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
+}
+
+/// Write a model's logits and hidden states for given token ids.
+///
+/// Reads `input_ids` [batch, seq] (i64) from a safetensors file and writes f32 `logits` [batch, seq, vocab] and
+/// `hidden_states.i` [batch, seq, width]: the embedding, each block's output, and last the final norm's output in the
+/// place of the last block's, as transformers numbers them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogitsArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The file with the token ids.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) ids: PathBuf,
+    /// The file that is written.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
+}
+
+/// Show the plugins and their techniques.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PluginsArgs {
+    #[command(subcommand)]
+    pub(crate) action: PluginsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsAction {
+    /// List what was found where.
+    List {
+        #[command(flatten)]
+        plugins: PluginDirArgs,
+    },
+    /// Print the JSON Schema of a technique's options.
+    Schema {
+        /// The technique.
+        technique: String,
+        #[command(flatten)]
+        plugins: PluginDirArgs,
+    },
+}
+
+/// Runs a model once and prints this process's peak memory; without a model, that of doing nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// The model's directory.
+    pub(crate) model: Option<PathBuf>,
+    /// Tokens of the prompt.
+    #[arg(default_value_t = 128)]
+    pub(crate) prompt_tokens: usize,
+    /// Tokens decoded after it.
+    #[arg(default_value_t = 32)]
+    pub(crate) decode_tokens: usize,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
+}

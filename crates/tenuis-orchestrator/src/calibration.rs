@@ -1,0 +1,63 @@
+//! Token batches that techniques are calibrated on.
+
+use crate::error::RunError;
+use crate::recipe::CalibrationSpec;
+use crate::text::Text;
+use tenuis_eval::Windows;
+use tenuis_eval::report::CalibrationSource;
+
+/// A batch holds about so many tokens: enough for matrix products to run at full speed, small beside a Hessian.
+const BATCH_TOKENS: usize = 2048;
+
+/// Evenly spaced windows of a text, in batches.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    seq_len: usize,
+    batches: Vec<Vec<u32>>,
+    source: CalibrationSource,
+}
+
+impl Calibration {
+    /// Takes `spec.samples` evenly spaced windows, or all there are.
+    ///
+    /// # Errors
+    /// [`RunError::TooLittleCalibration`] where the text does not fill one window, [`RunError::TooLong`] where a
+    /// window exceeds the model's positions.
+    pub fn of(text: &Text, spec: CalibrationSpec, max_positions: usize) -> Result<Self, RunError> {
+        let tokens = &text.data.tokens;
+        let seq_len = spec.seq_len.unwrap_or_else(|| max_positions.min(2048));
+        if seq_len > max_positions {
+            return Err(RunError::TooLong { what: "calibration seq_len", seq_len, max_positions });
+        }
+        let windows = Windows::of(tokens.len(), seq_len, Some(spec.samples.saturating_mul(seq_len))).map_err(|_| {
+            RunError::TooLittleCalibration { path: text.path.clone(), tokens: tokens.len(), seq_len }
+        })?;
+        let starts: Vec<usize> = windows.starts().collect();
+        let batches = starts
+            .chunks((BATCH_TOKENS / seq_len).max(1))
+            .map(|starts| starts.iter().flat_map(|&s| &tokens[s..s + seq_len]).copied().collect())
+            .collect();
+        let source = CalibrationSource { data: text.source(), samples: windows.count(), seq_len };
+        Ok(Self { seq_len, batches, source })
+    }
+
+    /// Tokens per window.
+    pub const fn seq_len(&self) -> usize {
+        self.seq_len
+    }
+
+    /// Token ids, a whole number of windows per batch.
+    pub fn batches(&self) -> &[Vec<u32>] {
+        &self.batches
+    }
+
+    /// Tokens in all batches.
+    pub fn tokens(&self) -> usize {
+        self.source.samples * self.seq_len
+    }
+
+    /// What reports say of it.
+    pub const fn source(&self) -> &CalibrationSource {
+        &self.source
+    }
+}

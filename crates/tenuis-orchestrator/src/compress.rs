@@ -1,0 +1,215 @@
+//! From a recipe to a finished checkpoint directory.
+
+use crate::calibration::Calibration;
+use crate::error::RunError;
+use crate::observer::Observer;
+use crate::recipe::LoadedRecipe;
+use crate::registry;
+use crate::stage::{self, StageJob};
+use crate::text::Text;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use tenuis_core::{Checkpoint, CodecRegistry};
+use tenuis_eval::report::{Compression, StageRecord};
+use tenuis_host::{PluginRegistry, Technique};
+use tenuis_model::Model;
+
+/// What a compression run works with.
+pub struct Workshop<'a> {
+    /// The loaded plugins.
+    pub plugins: &'a PluginRegistry,
+    /// The codecs of weights, those of plugins included.
+    pub codecs: &'a CodecRegistry,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// What is asked for.
+    pub options: CompressOptions,
+}
+
+impl std::fmt::Debug for Workshop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Options of a compression run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CompressOptions {
+    /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
+    pub allow_nonfinite: bool,
+    /// Start over even where a finished checkpoint of the same inputs exists.
+    pub fresh: bool,
+    /// Payload bytes at which a new weight file is begun.
+    pub max_shard_bytes: u64,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl Default for CompressOptions {
+    fn default() -> Self {
+        Self {
+            allow_nonfinite: false,
+            fresh: false,
+            max_shard_bytes: 5_000_000_000,
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+/// A finished candidate.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its checkpoint directory.
+    pub dir: PathBuf,
+    /// How it was made.
+    pub compression: Compression,
+}
+
+impl Workshop<'_> {
+    /// Checks a recipe against plugins, model and calibration text before any work.
+    ///
+    /// # Errors
+    /// [`RunError`] that names the recipe's line, or what is missing.
+    pub fn check(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
+    ) -> Result<(), RunError> {
+        let techniques = registry::resolve(self.plugins, loaded)?;
+        for (index, technique) in techniques.iter().enumerate() {
+            stage::check_targets(model, loaded, index, technique, self.codecs)?;
+        }
+        self.calibration(model, loaded, &techniques, calibration)?;
+        Ok(())
+    }
+
+    /// Applies a recipe to the model's checkpoint and writes the result to `target`.
+    ///
+    /// A finished checkpoint of the same input, recipe, plugins and calibration at `target` is reused. The stages
+    /// before the last write to hidden siblings of `target`, which are removed at the end and reused after a crash.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing partial is left at `target`.
+    pub fn compress(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
+        target: &Path,
+    ) -> Result<Candidate, RunError> {
+        let techniques = registry::resolve(self.plugins, loaded)?;
+        let calibration = self.calibration(model, loaded, &techniques, calibration)?;
+        let recipe = &loaded.recipe;
+        let started = Instant::now();
+        let mut key = model.checkpoint().hash().to_hex().to_string();
+        let mut input = Arc::clone(model.checkpoint());
+        let mut records = Vec::with_capacity(techniques.len());
+        let mut steps = Vec::new();
+        let mut all_reused = true;
+        for (index, technique) in techniques.iter().enumerate() {
+            let last = index + 1 == techniques.len();
+            let dir = if last { target.to_owned() } else { step_dir(target, index) };
+            key = stage_key(&key, technique, loaded, index, calibration.as_ref());
+            let reused = if self.options.fresh { None } else { finished(&dir, &key) };
+            let record = if let Some(record) = reused {
+                record
+            } else {
+                all_reused = false;
+                let job = StageJob {
+                    loaded,
+                    index,
+                    technique,
+                    input: &input,
+                    source: model.checkpoint(),
+                    calibration: calibration.as_ref(),
+                    target: &dir,
+                };
+                stage::run(self, &job, |record| {
+                    json!({
+                        "key": key,
+                        "recipe": recipe,
+                        "stage": index,
+                        "record": record,
+                        "stages": records.iter().chain([record]).collect::<Vec<_>>(),
+                        "seconds": started.elapsed().as_secs_f64(),
+                    })
+                })?
+            };
+            records.push(record);
+            if !last {
+                steps.push(dir.clone());
+                input = Arc::new(Checkpoint::open(&dir)?);
+            }
+        }
+        for dir in steps {
+            std::fs::remove_dir_all(&dir).map_err(|source| RunError::File { path: dir.clone(), source })?;
+        }
+        let seconds = match (all_reused, finished_provenance(target)) {
+            (true, Some(provenance)) => provenance.get("seconds").and_then(Value::as_f64).unwrap_or_default(),
+            _ => started.elapsed().as_secs_f64(),
+        };
+        let compression = Compression { reused: all_reused, seconds, stages: records };
+        Ok(Candidate { dir: target.to_owned(), compression })
+    }
+
+    fn calibration(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        techniques: &[&Technique],
+        text: Option<&Text>,
+    ) -> Result<Option<Calibration>, RunError> {
+        let Some(needy) = techniques.iter().find(|t| stage::needs_data(t.capabilities())) else { return Ok(None) };
+        let text = text.ok_or_else(|| RunError::NoCalibration {
+            technique: needy.id().to_owned(),
+            recipe: loaded.recipe.name.clone(),
+        })?;
+        Calibration::of(text, loaded.recipe.calibration, model.spec().max_positions).map(Some)
+    }
+}
+
+/// A hidden sibling of the target for the output of a stage that is not the last.
+fn step_dir(target: &Path, index: usize) -> PathBuf {
+    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    target.with_file_name(format!(".{name}.stage-{index}"))
+}
+
+/// The identity of a stage's output: what went in and what was done to it.
+fn stage_key(
+    input: &str,
+    technique: &Technique,
+    loaded: &LoadedRecipe,
+    index: usize,
+    calibration: Option<&Calibration>,
+) -> String {
+    let stage = &loaded.recipe.stages[index];
+    let needs_data = stage::needs_data(technique.capabilities());
+    let identity = json!({
+        "input": input,
+        "technique": technique.id(),
+        "version": technique.version(),
+        "plugin": technique.plugin_hash(),
+        "stage": stage,
+        "seed": loaded.recipe.seed,
+        "calibration": calibration.filter(|_| needs_data).map(Calibration::source),
+    });
+    blake3::hash(identity.to_string().as_bytes()).to_hex().to_string()
+}
+
+fn finished_provenance(dir: &Path) -> Option<Value> {
+    Checkpoint::open(dir).ok()?.manifest().map(|m| m.provenance.clone())
+}
+
+/// The record of a checkpoint that was finished with the same key; anything else there does not count.
+fn finished(dir: &Path, key: &str) -> Option<StageRecord> {
+    let checkpoint = Checkpoint::open(dir).ok()?;
+    let provenance = checkpoint.manifest()?.provenance.clone();
+    if provenance.get("key")?.as_str()? != key || checkpoint.verify().is_err() {
+        return None;
+    }
+    serde_json::from_value(provenance.get("record")?.clone()).ok()
+}

@@ -1,0 +1,162 @@
+//! What can stop a run.
+
+use crate::recipe::RecipeError;
+use std::io;
+use std::path::PathBuf;
+use tenuis_core::{CheckpointError, StorageError, TensorError, WeightError};
+use tenuis_eval::EvalError;
+use tenuis_host::{PluginError, SchemaProblem};
+use tenuis_linalg::StatsError;
+use tenuis_model::{ModelError, TokenizerError};
+use thiserror::Error;
+
+/// A run that stopped; nothing partial is left at the output path.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A recipe cannot be carried out as written.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint's declaration of its weights does not hold.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A model could not be run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tokenizer is missing, does not fit the model or cannot read a text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A measurement could not be made.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// A plugin failed or gave something that cannot be used.
+    #[error("{weight}: technique {technique} failed: {source}")]
+    Technique {
+        /// The first weight of the group.
+        weight: String,
+        /// The technique.
+        technique: String,
+        /// What the plugin did.
+        source: PluginError,
+    },
+    /// A plugin could not be loaded or started.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A weight could not be decoded.
+    #[error("{tensor}: {source}")]
+    Weight {
+        /// The weight.
+        tensor: String,
+        /// What is wrong with it.
+        source: WeightError,
+    },
+    /// A tensor could not be read.
+    #[error("{tensor}: {source}")]
+    Tensor {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        source: TensorError,
+    },
+    /// A text or output file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A text file is not UTF-8.
+    #[error("{}: is not UTF-8 text (byte {position}); convert it first", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops being UTF-8.
+        position: usize,
+    },
+    /// Weights that are NaN or infinite.
+    #[error("{}: tensor {tensor} holds {count} values that are not finite; pass --allow-nonfinite to copy it through uncompressed", checkpoint.display())]
+    NonFiniteWeight {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// How many.
+        count: usize,
+    },
+    /// A technique needs calibration text and there is none.
+    #[error("technique {technique} of recipe {recipe} needs calibration text; pass --calib FILE.txt")]
+    NoCalibration {
+        /// The technique.
+        technique: String,
+        /// The recipe.
+        recipe: String,
+    },
+    /// The calibration text does not fill one window.
+    #[error("{}: holds {tokens} tokens, too few to calibrate on: one window takes {seq_len}; pass a longer text", path.display())]
+    TooLittleCalibration {
+        /// The text.
+        path: PathBuf,
+        /// Tokens in it.
+        tokens: usize,
+        /// Tokens of a window.
+        seq_len: usize,
+    },
+    /// Windows longer than the model's context.
+    #[error("{what} of {seq_len} tokens exceeds the {max_positions} positions of the model; choose a smaller {what}")]
+    TooLong {
+        /// What was too long.
+        what: &'static str,
+        /// The length asked for.
+        seq_len: usize,
+        /// The positions of the model.
+        max_positions: usize,
+    },
+    /// Too many calibration batches had activations that are not finite.
+    #[error("block {block}: {dropped} of {batches} calibration batches gave activations that are not finite; the model overflows on this text")]
+    NonFiniteActivations {
+        /// The block.
+        block: usize,
+        /// Batches dropped.
+        dropped: u64,
+        /// Batches seen.
+        batches: u64,
+    },
+    /// Statistics could not be gathered.
+    #[error("block {block}: {source}")]
+    Statistics {
+        /// The block.
+        block: usize,
+        /// What is wrong.
+        source: StatsError,
+    },
+    /// A technique asked the host for something it does not offer.
+    #[error("technique {technique} of recipe {recipe} {problem}")]
+    Unsupported {
+        /// The technique.
+        technique: String,
+        /// The recipe.
+        recipe: String,
+        /// What cannot be done.
+        problem: String,
+    },
+    /// Two candidates share a name, hence a directory.
+    #[error("two recipes are named {name:?}; give each its own name")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// The run was asked to stop.
+    #[error("cancelled; nothing was written to the output path")]
+    Cancelled,
+}
+
+/// Joins what a plugin's schema found into one message for a recipe's line.
+pub(crate) fn schema_problem(problems: &[SchemaProblem]) -> Option<(String, String)> {
+    let first = problems.first()?;
+    let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
+    Some((first.pointer.clone(), format!("{}{more}", first.message)))
+}

@@ -1,0 +1,213 @@
+//! The main job: compress a model by every recipe, measure all beside the original, report.
+
+use crate::compress::{CompressOptions, Workshop};
+use crate::error::RunError;
+use crate::observer::Observer;
+use crate::recipe::LoadedRecipe;
+use crate::text::Text;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tenuis_core::{Checkpoint, CodecRegistry};
+use tenuis_eval::memory::Probe;
+use tenuis_eval::quality::{self, Subject};
+use tenuis_eval::report::{self, Entry, Machine, Protocol, Report};
+use tenuis_eval::size::Size;
+use tenuis_eval::speed::{self, SpeedProtocol};
+use tenuis_eval::{Windows, memory::Memory};
+use tenuis_host::PluginRegistry;
+use tenuis_model::{Model, Tokenizer};
+
+/// What to evaluate and how.
+#[derive(Clone, Debug)]
+pub struct EvalRequest {
+    /// The model's checkpoint directory.
+    pub model: PathBuf,
+    /// The recipes; each becomes a candidate.
+    pub recipes: Vec<LoadedRecipe>,
+    /// The text that quality is measured on.
+    pub data: PathBuf,
+    /// The text that techniques are calibrated on.
+    pub calibration: Option<PathBuf>,
+    /// Where the candidates' checkpoints go, one directory each.
+    pub out: PathBuf,
+    /// Tokens per window; by default 2048 or the model's positions, whichever is less.
+    pub seq_len: Option<usize>,
+    /// Evaluate at most so many tokens, in evenly spaced windows.
+    pub max_tokens: Option<usize>,
+    /// Counted rounds of the speed measurement; none where absent.
+    pub speed_repeats: Option<usize>,
+    /// How to start the process that measures memory; not measured where absent.
+    pub memory: Option<MemoryProbe>,
+    /// Options of the compression.
+    pub compress: CompressOptions,
+}
+
+/// How to start a child process for a model directory.
+#[derive(Clone, Debug)]
+pub struct MemoryProbe {
+    /// The program and the arguments of an empty process.
+    pub probe: Probe,
+    /// Arguments before the model's directory and the numbers of prompt and decoding tokens.
+    pub prefix: Vec<OsString>,
+}
+
+impl MemoryProbe {
+    fn measure(&self, dir: &Path, protocol: SpeedProtocol) -> Result<Memory, RunError> {
+        let mut arguments = self.prefix.clone();
+        arguments.extend([dir.into(), protocol.prompt_tokens.to_string().into()]);
+        arguments.push(protocol.decode_tokens.to_string().into());
+        Ok(self.probe.measure(&arguments)?)
+    }
+}
+
+/// Compresses, measures and reports.
+///
+/// All recipes, plugins, texts and the model are checked before any work begins.
+///
+/// # Errors
+/// [`RunError`]; candidates that were finished before the failure remain and are reused by the next run.
+pub fn evaluate(
+    request: &EvalRequest,
+    plugins: &PluginRegistry,
+    codecs: &CodecRegistry,
+    observer: Arc<dyn Observer>,
+) -> Result<Report, RunError> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = request.recipes.iter().find(|r| !names.insert(r.recipe.name.as_str())) {
+        return Err(RunError::DuplicateName { name: twice.recipe.name.clone() });
+    }
+    let checkpoint = Arc::new(Checkpoint::open(&request.model)?);
+    let mut warnings = checkpoint.warnings().to_vec();
+    let model = Model::open(checkpoint, codecs)?;
+    warnings.extend_from_slice(model.warnings());
+    let tokenizer = Tokenizer::from_dir(&request.model, model.spec().vocab)?;
+    let max_positions = model.spec().max_positions;
+    let seq_len = request.seq_len.unwrap_or_else(|| max_positions.min(2048));
+    if seq_len > max_positions {
+        return Err(RunError::TooLong { what: "--seq-len", seq_len, max_positions });
+    }
+    observer.begin("tokenising", 0);
+    let data = Text::open(&request.data, &tokenizer)?;
+    let calibration = request.calibration.as_deref().map(|p| Text::open(p, &tokenizer)).transpose()?;
+    observer.end();
+    let windows = Windows::of(data.data.tokens.len(), seq_len, request.max_tokens)
+        .map_err(tenuis_eval::EvalError::from)?;
+    if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
+        warnings.push("calibration and evaluation text are the same file: the figures flatter".to_owned());
+    }
+    let workshop = Workshop { plugins, codecs, observer: Arc::clone(&observer), options: request.compress.clone() };
+    for loaded in &request.recipes {
+        workshop.check(&model, loaded, calibration.as_ref())?;
+    }
+
+    let mut candidates = Vec::with_capacity(request.recipes.len());
+    let mut calibrated = None;
+    for loaded in &request.recipes {
+        let target = request.out.join(&loaded.recipe.name);
+        let made = workshop.compress(&model, loaded, calibration.as_ref(), &target)?;
+        if made.compression.stages.iter().any(|s| s.calibration_rows > 0) {
+            calibrated = Some(loaded.recipe.calibration);
+        }
+        candidates.push(made);
+    }
+    let models = candidates
+        .iter()
+        .map(|c| Ok(Model::open(Arc::new(Checkpoint::open(&c.dir)?), codecs)?))
+        .collect::<Result<Vec<Model>, RunError>>()?;
+
+    let mut subjects = vec![Subject { name: "baseline", model: &model }];
+    let names = request.recipes.iter().map(|r| r.recipe.name.as_str());
+    subjects.extend(names.zip(&models).map(|(name, model)| Subject { name, model }));
+    observer.begin("measuring quality", windows.count() as u64);
+    let qualities = quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
+    observer.end();
+
+    let protocol = SpeedProtocol::for_positions(max_positions).with_repeats(request.speed_repeats.unwrap_or(1));
+    let speeds = match request.speed_repeats {
+        Some(_) => {
+            let rounds = (protocol.warmup + protocol.repeats) * subjects.len();
+            observer.begin("measuring speed", rounds as u64);
+            let speeds = speed::measure(&subjects, protocol, |n| observer.advance(n as u64))?;
+            observer.end();
+            speeds.into_iter().map(Some).collect()
+        }
+        None => vec![None; subjects.len()],
+    };
+    let dirs = std::iter::once(&request.model).chain(candidates.iter().map(|c| &c.dir));
+    let memories = measure_memory(request, dirs, protocol, subjects.len(), observer.as_ref())?;
+
+    let baseline_bytes = model.checkpoint().file_bytes();
+    let mut entries = Vec::with_capacity(subjects.len());
+    let measured = qualities.into_iter().zip(speeds).zip(memories);
+    for (index, (subject, ((quality, speed), memory))) in subjects.iter().zip(measured).enumerate() {
+        let made = index.checked_sub(1).map(|i| (&request.recipes[i].recipe, &candidates[i]));
+        entries.push(Entry {
+            name: subject.name.to_owned(),
+            recipe: made.and_then(|(recipe, _)| serde_json::to_value(recipe).ok()),
+            checkpoint: made.map_or(&request.model, |(_, c)| &c.dir).display().to_string(),
+            size: Size::of(subject.model, baseline_bytes),
+            quality,
+            speed,
+            memory,
+            compression: made.map(|(_, c)| c.compression.clone()),
+        });
+    }
+    let baseline = entries.remove(0);
+    let calibration = calibrated.zip(calibration.as_ref()).and_then(|(spec, text)| {
+        crate::calibration::Calibration::of(text, spec, max_positions).ok().map(|c| c.source().clone())
+    });
+    Ok(Report {
+        schema: report::SCHEMA.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+        machine: Machine::here(),
+        protocol: Protocol {
+            data: data.source(),
+            calibration,
+            speed: request.speed_repeats.map(|_| protocol),
+            compute_dtype: "f32".to_owned(),
+        },
+        baseline,
+        candidates: entries,
+        warnings,
+    })
+}
+
+/// Measures each directory in a process of its own, or nothing where that was not asked for.
+fn measure_memory<'a>(
+    request: &EvalRequest,
+    dirs: impl Iterator<Item = &'a PathBuf>,
+    protocol: SpeedProtocol,
+    count: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<Option<Memory>>, RunError> {
+    let Some(probe) = &request.memory else { return Ok(vec![None; count]) };
+    observer.begin("measuring memory", count as u64);
+    let mut memories = Vec::with_capacity(count);
+    for dir in dirs {
+        memories.push(Some(probe.measure(dir, protocol)?));
+        observer.advance(1);
+    }
+    observer.end();
+    Ok(memories)
+}
+
+/// Writes `report.json` and `report.md` into a directory, each whole or not at all.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn write_report(report: &Report, out: &Path) -> Result<(), RunError> {
+    let json = serde_json::to_string_pretty(report)
+        .map_err(|e| RunError::File { path: out.join("report.json"), source: e.into() })?;
+    for (name, text) in [("report.json", json + "\n"), ("report.md", report.to_markdown())] {
+        let path = out.join(name);
+        let temporary = out.join(format!(".{name}.tmp"));
+        std::fs::write(&temporary, text)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(|source| RunError::File { path, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Recipes: a name, a seed and the stages that turn a checkpoint into a smaller one.
+
+mod builtin;
+mod origin;
+mod targets;
+
+pub use builtin::builtin_recipes;
+pub use origin::{Origin, RecipeError};
+pub(crate) use targets::ResolvedTargets;
+pub use targets::{BlockSelector, Targets};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// What to do with a checkpoint, as a TOML file says it.
+///
+/// ```
+/// use tenuis_orchestrator::LoadedRecipe;
+/// let loaded = LoadedRecipe::parse(
+///     "mine.toml",
+///     r#"
+///     name = "mine"
+///     [[stages]]
+///     technique = "gptq"
+///     options = { bits = 4, group_size = 32 }
+///     targets = { exclude = ["*.down_proj"] }
+///     "#,
+/// )?;
+/// assert_eq!(loaded.recipe.stages[0].technique, "gptq");
+///
+/// let wrong = LoadedRecipe::parse("bad.toml", "name = \"x\"\nstagez = []").unwrap_err();
+/// assert!(wrong.to_string().starts_with("bad.toml:2: "));
+/// # Ok::<(), tenuis_orchestrator::RecipeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Names the candidate and its directory: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// A sentence for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Seeds whatever a technique draws at random.
+    #[serde(default)]
+    pub seed: u64,
+    /// How much calibration text is used.
+    #[serde(default)]
+    pub calibration: CalibrationSpec,
+    /// The techniques, in the order in which they are applied.
+    pub stages: Vec<Stage>,
+}
+
+/// How much calibration text the stages of a recipe see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationSpec {
+    /// Windows, evenly spaced over the text; fewer where the text is shorter. Published GPTQ runs use 128.
+    pub samples: usize,
+    /// Tokens per window; by default 2048 or the model's positions, whichever is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq_len: Option<usize>,
+}
+
+impl Default for CalibrationSpec {
+    fn default() -> Self {
+        Self { samples: 128, seq_len: None }
+    }
+}
+
+/// One technique with its options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The technique's name, as `tenuis plugins list` shows it.
+    pub technique: String,
+    /// Its options; the technique's own schema says which there are.
+    #[serde(default)]
+    pub options: Map<String, Value>,
+    /// Which weights it gets.
+    #[serde(default)]
+    pub targets: Targets,
+    /// Whether the Linears of a block are calibrated one input group after the other, each on the output of the
+    /// groups already compressed. Costs one more pass over the block per group.
+    #[serde(default)]
+    pub true_sequential: bool,
+}
+
+/// A recipe with the places of its keys, for messages.
+#[derive(Clone, Debug)]
+pub struct LoadedRecipe {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl LoadedRecipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// [`RecipeError`] with the file, the line, the key and the allowed values.
+    pub fn open(path: &Path) -> Result<Self, RecipeError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| RecipeError::unreadable(&file, &e))?;
+        Self::parse(&file, &text)
+    }
+
+    /// Reads a recipe from its text; `file` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`LoadedRecipe::open`].
+    pub fn parse(file: &str, text: &str) -> Result<Self, RecipeError> {
+        let origin = Origin::parse(file, text)?;
+        let recipe: Recipe = toml::from_str(text).map_err(|e| origin.toml_error(text, &e))?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if recipe.name.is_empty() || recipe.name.starts_with('.') || !recipe.name.chars().all(allowed) {
+            let problem = format!(
+                "{:?} cannot name a directory; allowed are letters, digits, \"-\", \"_\" and \".\" (not first)",
+                recipe.name
+            );
+            return Err(origin.error("/name", problem));
+        }
+        if recipe.stages.is_empty() {
+            return Err(origin.error("/stages", "holds no stage; give at least one [[stages]] table"));
+        }
+        if recipe.calibration.samples == 0 {
+            return Err(origin.error("/calibration/samples", "is 0, but must be at least 1"));
+        }
+        if recipe.calibration.seq_len.is_some_and(|n| n < 2) {
+            return Err(origin.error("/calibration/seq_len", "must be at least 2"));
+        }
+        for (index, stage) in recipe.stages.iter().enumerate() {
+            stage.targets.check(&origin, index)?;
+        }
+        Ok(Self { recipe, origin })
+    }
+}

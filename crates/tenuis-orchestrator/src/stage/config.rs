@@ -1,0 +1,124 @@
+//! What a stage did, and the configuration of the checkpoint it made.
+
+use super::rest::CommonType;
+use super::stream::Stream;
+use crate::error::RunError;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use tenuis_core::weight::Dense;
+use tenuis_core::{DType, Weight, quantization_config_for};
+use tenuis_eval::report::{Metric, StageRecord};
+use tenuis_host::{GroupOutput, LogLevel, Technique};
+use tenuis_linalg::LayerStats;
+use tenuis_model::Model;
+
+/// What is known of a stage's output while it is being made.
+pub(super) struct Outcome {
+    record: StageRecord,
+    /// Descriptors of the Linears that are not dense, by module.
+    compressed: BTreeMap<String, Value>,
+    /// Linears that are dense.
+    dense: Vec<String>,
+    common: CommonType,
+}
+
+impl Outcome {
+    pub(super) fn new(technique: &Technique) -> Self {
+        let record = StageRecord {
+            technique: technique.id().to_owned(),
+            version: technique.version().to_owned(),
+            plugin_hash: technique.plugin_hash().to_owned(),
+            weights: 0,
+            skipped: Vec::new(),
+            calibration_rows: 0,
+            dropped_batches: 0,
+            metrics: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Self { record, compressed: BTreeMap::new(), dense: Vec::new(), common: CommonType::None }
+    }
+
+    /// Remembers a Linear as it is written.
+    pub(super) fn keep(&mut self, module: &str, weight: &Weight) {
+        if let Some(dense) = weight.downcast::<Dense>() {
+            self.dense.push(module.to_owned());
+            self.keep_dense(dense.dtype());
+        } else {
+            self.compressed.insert(module.to_owned(), weight.descriptor());
+        }
+    }
+
+    /// Remembers the type of a dense tensor.
+    pub(super) fn keep_dense(&mut self, dtype: DType) {
+        self.common.add(dtype);
+    }
+
+    /// Records a weight that is copied through because it is not finite.
+    pub(super) fn skip(&mut self, name: &str, count: usize) {
+        if !self.record.skipped.iter().any(|s| s == name) {
+            self.record.skipped.push(name.to_owned());
+            self.record.warnings.push(format!("{name} holds {count} values that are not finite; copied through"));
+        }
+    }
+
+    /// Records what a technique reported beside the weights.
+    pub(super) fn note(&mut self, output: &GroupOutput) {
+        self.record.weights += output.weights.len();
+        let metrics = output.metrics.iter();
+        self.record.metrics.extend(
+            metrics.map(|(key, value)| Metric { key: key.clone(), value: Some(*value).filter(|v| v.is_finite()) }),
+        );
+        let loud = output.log.iter().filter(|l| l.level <= LogLevel::Warn);
+        self.record.warnings.extend(loud.map(|l| l.message.clone()));
+    }
+
+    /// Warns where a Hessian cannot have full rank.
+    pub(super) fn note_rows(&mut self, name: &str, stats: &LayerStats) {
+        let (rows, features) = (stats.rows(), stats.features() as u64);
+        if stats.gram().is_some() && rows < features {
+            self.record.warnings.push(format!(
+                "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at \
+                 most; pass more calibration text"
+            ));
+        }
+    }
+
+    /// Records how much text the calibration saw.
+    pub(super) fn note_stream(&mut self, stream: &Stream) {
+        self.record.calibration_rows = stream.rows();
+        self.record.dropped_batches = stream.dropped();
+        if stream.dropped() > 0 {
+            let warning = format!("{} calibration batches dropped: activations not finite", stream.dropped());
+            self.record.warnings.push(warning);
+        }
+    }
+
+    /// The configuration of the new checkpoint: that of the input, with the representations it now has.
+    pub(super) fn config(&self, input: &Value, model: &Model) -> Result<Value, RunError> {
+        let mut config: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
+        config.remove("quantization_config");
+        config.remove("compression_config");
+        if let CommonType::One(dtype) = self.common {
+            for key in ["dtype", "torch_dtype"] {
+                if let Some(value) = config.get_mut(key) {
+                    *value = dtype.torch_name().into();
+                }
+            }
+        }
+        if !self.compressed.is_empty() {
+            let mut untouched = self.dense.clone();
+            if model.spec().tied {
+                // To other programs a tied head is a Linear too, and one that is not to be looked for.
+                untouched.push(model.spec().lm_head.name.clone());
+            }
+            if let Some(declared) = quantization_config_for(&self.compressed, &untouched)? {
+                config.insert("quantization_config".to_owned(), declared);
+            }
+        }
+        Ok(Value::Object(config))
+    }
+
+    pub(super) fn into_record(self) -> StageRecord {
+        self.record
+    }
+}

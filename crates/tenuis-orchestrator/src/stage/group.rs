@@ -1,0 +1,176 @@
+//! Handing a group of weights to a technique and checking what comes back.
+
+use super::StageJob;
+use super::config::Outcome;
+use super::stream::Stream;
+use crate::compress::Workshop;
+use crate::error::RunError;
+use candle_core::Tensor as Activations;
+use std::collections::BTreeMap;
+use std::error::Error;
+use tenuis_core::{DType, Representation, Tensor, Weight};
+use tenuis_host::{Capabilities, GroupInput, GroupOutput, Job, LinearInput, Moments};
+use tenuis_linalg::LayerStats;
+use tenuis_model::{Block, ModelError};
+use tenuis_spec::LinearSpec;
+
+/// Rows that are decoded at a time to look for values that are not finite.
+const SCAN_ROWS: usize = 64;
+
+/// A running stage: the plugin's job and what it has done so far.
+pub(super) struct GroupRun<'a, 'o> {
+    pub(super) workshop: &'a Workshop<'a>,
+    pub(super) job: &'a StageJob<'a>,
+    pub(super) technique: Job,
+    pub(super) capabilities: Capabilities,
+    pub(super) outcome: &'o mut Outcome,
+    pub(super) n_blocks: usize,
+}
+
+/// The targeted Linears of one group of a block.
+pub(super) struct GroupTask<'a> {
+    pub(super) block_index: usize,
+    pub(super) group: usize,
+    pub(super) linears: &'a [LinearSpec],
+    pub(super) stats: Option<LayerStats>,
+}
+
+impl GroupRun<'_, '_> {
+    /// Runs the technique on the targeted Linears of a block's group; the new weights by name.
+    pub(super) fn group(
+        &mut self,
+        block: &Block,
+        original: Option<&Block>,
+        task: GroupTask<'_>,
+        stream: Option<&Stream>,
+    ) -> Result<BTreeMap<String, Weight>, RunError> {
+        let mut members = Vec::with_capacity(task.linears.len());
+        for linear in task.linears {
+            let Some(weight) = block.weight(&linear.name) else { continue };
+            if !self.admit(&linear.name, weight.as_ref())? {
+                continue;
+            }
+            let mut member = LinearInput::new(&linear.name, weight.clone());
+            member.bias = block.bias(&linear.name).map(|b| bias_tensor(&linear.name, b)).transpose()?;
+            member.original = original.and_then(|o| o.weight(&linear.name)).cloned();
+            members.push(member);
+        }
+        let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(BTreeMap::new()) };
+        if let Some(stats) = &task.stats {
+            self.outcome.note_rows(&first, stats);
+        }
+
+        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(|m| {
+            let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+            (narrow(m.sum_abs()), narrow(m.sum_squares()), m.max_abs())
+        });
+        let mut input = GroupInput::new(members);
+        input.block = task.block_index as u32;
+        input.n_blocks = self.n_blocks as u32;
+        input.rows = task.stats.as_ref().map_or(0, LayerStats::rows);
+        input.hessian = task.stats.as_ref().and_then(LayerStats::gram).map(|g| g.view().values());
+        input.moments = moments.as_ref().map(|(sum_abs, sum_sq, max_abs)| Moments { sum_abs, sum_sq, max_abs });
+
+        let mut tiles = stream
+            .filter(|_| self.capabilities.needs_inputs())
+            .map(|s| s.tiles(block, task.group));
+        if let Some(tiles) = &mut tiles {
+            input.tiles = Some(tiles);
+        }
+        let scorer = match stream.filter(|_| self.capabilities.needs_out_loss()) {
+            Some(stream) => Some(Scorer::new(block, stream.sample())?),
+            None => None,
+        };
+        let loss = scorer.as_ref().map(|s| move |candidate: &GroupOutput| s.loss(candidate));
+        if let Some(loss) = &loss {
+            input.out_loss = Some(loss);
+        }
+        self.run(&first, input)
+    }
+
+    /// Runs the technique on a prepared group.
+    pub(super) fn run(&mut self, first: &str, input: GroupInput<'_>) -> Result<BTreeMap<String, Weight>, RunError> {
+        let output = self.technique.run(input).map_err(|source| RunError::Technique {
+            weight: first.to_owned(),
+            technique: self.job.technique.id().to_owned(),
+            source,
+        })?;
+        if let Some(name) = output.folds.keys().next() {
+            return Err(RunError::Unsupported {
+                technique: self.job.technique.id().to_owned(),
+                recipe: self.job.loaded.recipe.name.clone(),
+                problem: format!("wants input scales of {name} folded into its producer, which this version cannot do"),
+            });
+        }
+        self.outcome.note(&output);
+        Ok(output.weights)
+    }
+
+    /// Whether a weight may be given to the technique: one that is not finite fails the run, or is copied through.
+    pub(super) fn admit(&mut self, name: &str, weight: &dyn Representation) -> Result<bool, RunError> {
+        let count = non_finite(name, weight)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        if !self.workshop.options.allow_nonfinite {
+            return Err(RunError::NonFiniteWeight {
+                checkpoint: self.job.input.dir().to_owned(),
+                tensor: name.to_owned(),
+                count,
+            });
+        }
+        self.outcome.skip(name, count);
+        Ok(false)
+    }
+}
+
+/// Counts the values of a weight that are NaN or infinite.
+fn non_finite(name: &str, weight: &dyn Representation) -> Result<usize, RunError> {
+    let [rows, columns] = weight.shape();
+    let mut tile = vec![0.0; SCAN_ROWS.min(rows) * columns];
+    let mut count = 0;
+    for start in (0..rows).step_by(SCAN_ROWS) {
+        let end = (start + SCAN_ROWS).min(rows);
+        let tile = &mut tile[..(end - start) * columns];
+        weight
+            .decode_rows(start..end, tile)
+            .map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
+        count += tile.iter().filter(|v| !v.is_finite()).count();
+    }
+    Ok(count)
+}
+
+fn bias_tensor(name: &str, bias: &[f32]) -> Result<Tensor, RunError> {
+    Tensor::from_f32(DType::F32, vec![bias.len()], bias)
+        .map_err(|source| RunError::Tensor { tensor: format!("{name}.bias"), source })
+}
+
+/// Scores candidate weights by the mean squared error of the block's output: the block is the parent module.
+struct Scorer<'a> {
+    block: &'a Block,
+    sample: &'a [Activations],
+    expected: Vec<Activations>,
+}
+
+impl<'a> Scorer<'a> {
+    fn new(block: &'a Block, sample: &'a [Activations]) -> Result<Self, RunError> {
+        let expected = sample.iter().map(|h| block.forward(h, None)).collect::<Result<_, _>>()?;
+        Ok(Self { block, sample, expected })
+    }
+
+    fn loss(&self, candidate: &GroupOutput) -> Result<f64, Box<dyn Error + Send + Sync>> {
+        let mut block = self.block.clone();
+        for (name, weight) in &candidate.weights {
+            block.set_weight(name, weight.clone())?;
+        }
+        let (mut sum, mut count) = (0.0, 0usize);
+        for (hidden, expected) in self.sample.iter().zip(&self.expected) {
+            let output = block.forward(hidden, None)?;
+            let error = (output - expected).and_then(|d| d.sqr()).and_then(|d| d.sum_all());
+            let error = error.and_then(|e| e.to_scalar::<f32>()).map_err(ModelError::from)?;
+            sum += f64::from(error);
+            count += expected.elem_count();
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+}

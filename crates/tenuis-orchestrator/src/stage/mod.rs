@@ -1,0 +1,234 @@
+//! One stage: a technique applied to every target of a checkpoint, block by block, into a new checkpoint.
+//!
+//! Only one block is in memory at a time, beside the hidden states of the calibration batches and the statistics of
+//! that block's inputs. The compressed block is run again to feed the next, so that every block is calibrated on what
+//! it will see.
+
+mod config;
+mod group;
+mod rest;
+mod stream;
+
+use crate::calibration::Calibration;
+use crate::compress::Workshop;
+use crate::error::RunError;
+use crate::recipe::{LoadedRecipe, ResolvedTargets};
+use config::Outcome;
+use group::{GroupRun, GroupTask};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use stream::Stream;
+use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, StoredWeights, WriterOptions};
+use tenuis_eval::report::StageRecord;
+use tenuis_host::{Capabilities, HostEvents, Technique};
+use tenuis_linalg::StatsNeeds;
+use tenuis_model::{Block, Model};
+
+/// What a stage works on.
+pub(crate) struct StageJob<'a> {
+    pub(crate) loaded: &'a LoadedRecipe,
+    /// The stage's position in the recipe.
+    pub(crate) index: usize,
+    pub(crate) technique: &'a Technique,
+    /// The output of the stage before, or the model as it was given.
+    pub(crate) input: &'a Arc<Checkpoint>,
+    /// The model as it was given.
+    pub(crate) source: &'a Arc<Checkpoint>,
+    pub(crate) calibration: Option<&'a Calibration>,
+    pub(crate) target: &'a Path,
+}
+
+/// Whether a technique needs the model to be run on calibration text.
+pub(crate) fn needs_data(capabilities: Capabilities) -> bool {
+    capabilities.needs_hessian()
+        || capabilities.needs_moments()
+        || capabilities.needs_inputs()
+        || capabilities.needs_out_loss()
+}
+
+/// Checks a stage's targets against the model: that each pattern matches something, that blocks exist, that the head
+/// is not an alias, and that the technique takes the weights as they are stored.
+///
+/// What a later stage will be given is not known before the earlier ones have run, so only the first is asked for
+/// the representations it accepts; [`run`] asks again.
+pub(crate) fn check_targets(
+    model: &Model,
+    loaded: &LoadedRecipe,
+    index: usize,
+    technique: &Technique,
+    codecs: &CodecRegistry,
+) -> Result<ResolvedTargets, RunError> {
+    let spec = model.spec();
+    let stage = &loaded.recipe.stages[index];
+    let targets = stage.targets.resolve(&loaded.origin, index, spec.layers.len())?;
+    let mut names: Vec<String> = spec.linears().map(|l| l.name).collect();
+    if technique.capabilities().any_tensor() {
+        names.extend(model.checkpoint().names().map(str::to_owned));
+    }
+    if let Some(pattern) = targets.unmatched(names.iter().map(String::as_str)) {
+        let examples = names.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let pointer = format!("/stages/{index}/targets/include/{pattern}");
+        let problem = format!("{:?} matches no weight; names look like {examples}", stage.targets.include[pattern]);
+        return Err(loaded.origin.error(&pointer, problem).into());
+    }
+    if targets.head && spec.tied {
+        let problem = format!(
+            "the head is the embedding {} itself (tied); compressing one would change the other",
+            spec.embedding.name
+        );
+        return Err(loaded.origin.error(&format!("/stages/{index}/targets/head"), problem).into());
+    }
+    if index == 0 {
+        check_accepts(model.checkpoint(), loaded, index, technique, &targets, model, codecs)?;
+    }
+    Ok(targets)
+}
+
+/// Asks the technique whether it takes every targeted weight in the representation it now has.
+fn check_accepts(
+    input: &Checkpoint,
+    loaded: &LoadedRecipe,
+    index: usize,
+    technique: &Technique,
+    targets: &ResolvedTargets,
+    model: &Model,
+    codecs: &CodecRegistry,
+) -> Result<(), RunError> {
+    let options = Value::Object(loaded.recipe.stages[index].options.clone());
+    let mut job = technique.start(&options, 1, Arc::new(tenuis_host::NoEvents))?;
+    let stored = StoredWeights::from_checkpoint(input)?;
+    let blocks = model.spec().layers.iter().enumerate();
+    let linears = blocks.flat_map(|(b, layer)| layer.linears().into_iter().map(move |l| (b, l)));
+    for (_, linear) in linears.filter(|(b, l)| targets.in_block(*b, &l.name)) {
+        let weight = stored.weight(input, codecs, &linear.name, linear.shape, linear.layout)?;
+        job.accepts(&weight.descriptor()).map_err(|e| {
+            loaded.origin.error(&format!("/stages/{index}/technique"), format!("{}: {e}", linear.name))
+        })?;
+    }
+    Ok(())
+}
+
+/// Passes the wish to stop on to the plugin.
+struct Events(Arc<dyn crate::Observer>);
+
+impl HostEvents for Events {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+/// Runs a stage; the checkpoint appears at `job.target` when everything is written.
+pub(crate) fn run(
+    workshop: &Workshop<'_>,
+    job: &StageJob<'_>,
+    provenance: impl FnOnce(&StageRecord) -> Value,
+) -> Result<StageRecord, RunError> {
+    let model = Model::open(Arc::clone(job.input), workshop.codecs)?;
+    let original = (!Arc::ptr_eq(job.input, job.source))
+        .then(|| Model::open(Arc::clone(job.source), workshop.codecs))
+        .transpose()?;
+    let targets = check_targets(&model, job.loaded, job.index, job.technique, workshop.codecs)?;
+    check_accepts(job.input, job.loaded, job.index, job.technique, &targets, &model, workshop.codecs)?;
+    let stage = &job.loaded.recipe.stages[job.index];
+    let capabilities = job.technique.capabilities();
+    let options = Value::Object(stage.options.clone());
+    let events = Arc::new(Events(Arc::clone(&workshop.observer)));
+    let technique = job.technique.start(&options, workshop.options.threads as u32, events)?;
+
+    let writer_options = WriterOptions::default()
+        .max_shard_bytes(workshop.options.max_shard_bytes)
+        .overwrite(true)
+        .expected_bytes(job.input.tensor_bytes());
+    let inputs = [job.input.dir(), job.source.dir()];
+    let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
+
+    let n_blocks = model.spec().layers.len();
+    let mut outcome = Outcome::new(job.technique);
+    let mut stream = match job.calibration.filter(|_| needs_data(capabilities)) {
+        Some(calibration) => Some(Stream::start(&model, calibration)?),
+        None => None,
+    };
+    let mut run = GroupRun { workshop, job, technique, capabilities, outcome: &mut outcome, n_blocks };
+    let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
+    workshop.observer.begin(&label, n_blocks as u64 + 1);
+    for index in 0..n_blocks {
+        if workshop.observer.cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let mut block = model.load_block(index)?;
+        let source = original.as_ref().map(|m| m.load_block(index)).transpose()?;
+        compress_block(&mut run, &mut block, index, source.as_ref(), &targets, stage.true_sequential, &mut stream)?;
+        for linear in block.spec().linears() {
+            if let Some(weight) = block.weight(&linear.name) {
+                writer.put_weight(&linear.name, weight.as_ref())?;
+                run.outcome.keep(&linear.name, weight);
+            }
+        }
+        model.release_block(index);
+        if let Some(original) = &original {
+            original.release_block(index);
+        }
+        workshop.observer.advance(1);
+    }
+    rest::write(&mut run, &model, original.as_ref(), &targets, stream.as_ref(), &mut writer)?;
+    workshop.observer.advance(1);
+    workshop.observer.end();
+
+    let config = outcome.config(job.input.config(), &model)?;
+    writer.copy_side_files(job.input)?;
+    let record = outcome.into_record();
+    let provenance = provenance(&record);
+    writer.finish(&config, provenance)?;
+    for warning in &record.warnings {
+        workshop.observer.warn(&format!("{label}: {warning}"));
+    }
+    Ok(record)
+}
+
+/// Gives the targeted groups of a block to the technique, in true-sequential order, and moves the calibration on.
+fn compress_block(
+    run: &mut GroupRun<'_, '_>,
+    block: &mut Block,
+    index: usize,
+    original: Option<&Block>,
+    targets: &ResolvedTargets,
+    true_sequential: bool,
+    stream: &mut Option<Stream>,
+) -> Result<(), RunError> {
+    let groups = block.spec().groups();
+    let chosen: Vec<(usize, Vec<_>)> = groups
+        .iter()
+        .enumerate()
+        .map(|(g, group)| (g, group.linears.iter().filter(|l| targets.in_block(index, &l.name)).cloned().collect()))
+        .filter(|(_, linears): &(usize, Vec<_>)| !linears.is_empty())
+        .collect();
+    let needs = StatsNeeds {
+        hessian: run.capabilities.needs_hessian(),
+        moments: run.capabilities.needs_moments(),
+    };
+    let rounds: Vec<&[(usize, Vec<_>)]> = match (stream.is_some(), true_sequential) {
+        (true, true) => chosen.chunks(1).collect(),
+        _ => vec![&chosen[..]],
+    };
+    for round in rounds {
+        let wanted: Vec<usize> = round.iter().map(|(g, _)| *g).collect();
+        let mut statistics = match stream {
+            Some(stream) => stream.collect(block, index, &groups, &wanted, needs)?,
+            None => Vec::new(),
+        };
+        for (position, (group, linears)) in round.iter().enumerate() {
+            // Each set of statistics is dropped as soon as its group is done: a Hessian may be half a gigabyte.
+            let stats = statistics.get_mut(position).and_then(Option::take);
+            let task = GroupTask { block_index: index, group: *group, linears, stats };
+            let new = run.group(block, original, task, stream.as_ref())?;
+            for (name, weight) in new {
+                block.set_weight(&name, weight)?;
+            }
+        }
+    }
+    if let Some(stream) = stream {
+        stream.advance(block, index)?;
+    }
+    Ok(())
+}

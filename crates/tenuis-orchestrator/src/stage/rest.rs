@@ -1,0 +1,173 @@
+//! What is not a Linear of a block: embeddings, norms, biases and the head.
+
+use super::group::GroupRun;
+use super::stream::Stream;
+use crate::error::RunError;
+use crate::recipe::ResolvedTargets;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tenuis_core::weight::Dense;
+use tenuis_core::{Checkpoint, CheckpointWriter, DType, StoredWeights, Tensor, Weight};
+use tenuis_host::{GroupInput, LinearInput};
+use tenuis_linalg::{LayerStats, StatsNeeds};
+use tenuis_model::Model;
+use tenuis_spec::LinearSpec;
+
+/// Writes every tensor that no block's Linear brought: changed where the technique takes any tensor or the head was
+/// asked for, byte for byte otherwise.
+pub(super) fn write(
+    run: &mut GroupRun<'_, '_>,
+    model: &Model,
+    original: Option<&Model>,
+    targets: &ResolvedTargets,
+    stream: Option<&Stream>,
+    writer: &mut CheckpointWriter,
+) -> Result<(), RunError> {
+    let spec = model.spec();
+    let checkpoint = model.checkpoint();
+    let stored = StoredWeights::from_checkpoint(checkpoint)?;
+    let mut written: BTreeSet<String> = BTreeSet::new();
+    for layer in &spec.layers {
+        for linear in layer.linears() {
+            written.extend(stored.tensor_names(checkpoint, &linear.name));
+        }
+    }
+    if !spec.tied {
+        let head = &spec.lm_head.name;
+        written.extend(stored.tensor_names(checkpoint, head));
+        let mut weight = stored_weight(run, &stored, checkpoint, &spec.lm_head)?;
+        if targets.head {
+            let original = match original {
+                Some(o) => {
+                    let stored = StoredWeights::from_checkpoint(o.checkpoint())?;
+                    Some(stored_weight(run, &stored, o.checkpoint(), &o.spec().lm_head)?)
+                }
+                None => None,
+            };
+            if let Some(new) = head_weight(run, model, head, &weight, original, stream)? {
+                weight = new;
+            }
+        } else if run.capabilities.any_tensor() && weight.kind() == "dense" {
+            let name = format!("{head}.weight");
+            if targets.outside(head) || targets.outside(&name) {
+                weight = any_tensor(run, &name, &weight)?.unwrap_or(weight);
+            }
+        }
+        writer.put_weight(head, weight.as_ref())?;
+        run.outcome.keep(head, &weight);
+    }
+    let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+    for name in names.iter().filter(|n| !written.contains(*n)) {
+        let tensor = checkpoint.tensor(name)?;
+        writer.put(name, &changed(run, spec.layers.len(), name, tensor, targets)?)?;
+        checkpoint.release([name.as_str()]);
+    }
+    if let Some(stream) = stream {
+        run.outcome.note_stream(stream);
+    }
+    Ok(())
+}
+
+fn stored_weight(
+    run: &GroupRun<'_, '_>,
+    stored: &StoredWeights,
+    checkpoint: &Checkpoint,
+    linear: &LinearSpec,
+) -> Result<Weight, RunError> {
+    Ok(stored.weight(checkpoint, run.workshop.codecs, &linear.name, linear.shape, linear.layout)?)
+}
+
+/// A tensor as the technique leaves it.
+fn changed(
+    run: &mut GroupRun<'_, '_>,
+    blocks: usize,
+    name: &str,
+    tensor: Tensor,
+    targets: &ResolvedTargets,
+) -> Result<Tensor, RunError> {
+    let Some(dtype) = tensor.dtype().known().filter(|d| d.is_float()) else { return Ok(tensor) };
+    if tensor.shape().len() > 2 || tensor.shape().is_empty() {
+        return Ok(tensor);
+    }
+    let dense = Dense::new(tensor.clone()).map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
+    let weight: Weight = Arc::new(dense);
+    let chosen = run.capabilities.any_tensor()
+        && match block_of(name) {
+            Some(block) if block < blocks => targets.in_block(block, name),
+            _ => targets.outside(name),
+        };
+    let tensor = if chosen {
+        let new = any_tensor(run, name, &weight)?;
+        new.as_ref().and_then(|w| w.downcast::<Dense>()).map_or(tensor, |d| d.tensor().clone())
+    } else {
+        run.admit(name, weight.as_ref())?;
+        tensor
+    };
+    run.outcome.keep_dense(tensor.dtype().known().unwrap_or(dtype));
+    Ok(tensor)
+}
+
+/// Gives one tensor of any role to the technique.
+fn any_tensor(run: &mut GroupRun<'_, '_>, name: &str, weight: &Weight) -> Result<Option<Weight>, RunError> {
+    if !run.admit(name, weight.as_ref())? {
+        return Ok(None);
+    }
+    let mut input = GroupInput::new(vec![LinearInput::new(name, weight.clone())]);
+    (input.block, input.n_blocks) = (run.n_blocks as u32, run.n_blocks as u32);
+    let mut weights = run.run(name, input)?;
+    Ok(weights.remove(name))
+}
+
+/// Gives the head to the technique, with the statistics of its input: the final norm's output.
+fn head_weight(
+    run: &mut GroupRun<'_, '_>,
+    model: &Model,
+    name: &str,
+    weight: &Weight,
+    original: Option<Weight>,
+    stream: Option<&Stream>,
+) -> Result<Option<Weight>, RunError> {
+    if !run.admit(name, weight.as_ref())? {
+        return Ok(None);
+    }
+    let needs = StatsNeeds { hessian: run.capabilities.needs_hessian(), moments: false };
+    let stats = match stream.filter(|_| needs.hessian) {
+        Some(stream) => Some(stream.collect_final(model, needs)?),
+        None => None,
+    };
+    let mut member = LinearInput::new(name, weight.clone());
+    member.original = original;
+    let mut input = GroupInput::new(vec![member]);
+    (input.block, input.n_blocks) = (run.n_blocks as u32, run.n_blocks as u32);
+    input.rows = stats.as_ref().map_or(0, LayerStats::rows);
+    input.hessian = stats.as_ref().and_then(LayerStats::gram).map(|g| g.view().values());
+    let mut weights = run.run(name, input)?;
+    Ok(weights.remove(name))
+}
+
+/// The block that a tensor's name places it in: the first part of it that is a number.
+fn block_of(name: &str) -> Option<usize> {
+    name.split('.').find_map(|part| part.parse().ok())
+}
+
+/// The type that all dense tensors share, once the last was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CommonType {
+    /// Nothing was seen.
+    #[default]
+    None,
+    /// One type so far.
+    One(DType),
+    /// More than one.
+    Mixed,
+}
+
+impl CommonType {
+    pub(super) fn add(&mut self, dtype: DType) {
+        *self = match *self {
+            Self::None => Self::One(dtype),
+            Self::One(d) if d == dtype => Self::One(d),
+            Self::One(_) | Self::Mixed => Self::Mixed,
+        };
+    }
+}
