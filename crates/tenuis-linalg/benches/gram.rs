@@ -58,7 +58,9 @@ fn gram(c: &mut Criterion) {
         group.throughput(Throughput::Elements((rows * n * n) as u64));
         let size = format!("{rows}x{n}");
         let mut gram = Gram::zeros(n);
-        group.bench_function(BenchmarkId::new("triangle", &size), |b| b.iter(|| gram.accumulate(black_box(&x))));
+        group.bench_function(BenchmarkId::new("triangle", &size), |b| {
+            b.iter(|| gram.accumulate(black_box(&x)));
+        });
         let mut out = vec![0.0; n * n];
         group.bench_function(BenchmarkId::new("gemm_full", &size), |b| {
             b.iter(|| full(black_box(&x), [rows, n], &mut out));

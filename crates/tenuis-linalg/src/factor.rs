@@ -29,7 +29,9 @@ pub enum FactorError {
     #[error("the Hessian is zero: no input channel was ever active")]
     Zero,
     /// Rounding errors or a broken Hessian outweigh the damping.
-    #[error("the Hessian with {damp_percent} of its mean diagonal added is not positive definite (pivot {pivot})")]
+    #[error(
+        "the Hessian with {damp_percent} of its mean diagonal added is not positive definite (pivot {pivot})"
+    )]
     NotPositiveDefinite {
         /// The damping that failed, as a share of the mean diagonal.
         damp_percent: f64,

@@ -92,9 +92,7 @@ impl Gram {
             let dst = Destination(self.data.as_mut_ptr());
             let rows = chunk.len() / n;
             tiles.par_iter().for_each(|&(i, j)| {
-                let block = |first: usize| {
-                    MatRef::new(&chunk[first..], [rows, tile.min(n - first)], [n, 1])
-                };
+                let block = |first: usize| MatRef::new(&chunk[first..], [rows, tile.min(n - first)], [n, 1]);
                 // SAFETY: (i, j) is the corner of a tile inside the n × n buffer, no two tiles overlap, and the
                 // buffer is borrowed uniquely for the whole loop.
                 #[expect(unsafe_code, reason = "tiles of one row-major matrix cannot be split into slices")]
@@ -203,11 +201,15 @@ mod tests {
             gram.accumulate(&x);
             for i in 0..n {
                 for j in i..n {
-                    let exact: f64 = (0..rows).map(|r| f64::from(x[r * n + i]) * f64::from(x[r * n + j])).sum();
+                    let exact: f64 =
+                        (0..rows).map(|r| f64::from(x[r * n + i]) * f64::from(x[r * n + j])).sum();
                     // Terms are at most 1, so a sum of `rows` of them is off by at most rows² · 2⁻²⁴ in f32,
                     // in practice by far less.
                     let tolerance = 1e-6 * (rows as f64).max(8.0);
-                    assert!((f64::from(gram.view().get(i, j)) - exact).abs() < tolerance, "{rows}×{n} at {i},{j}");
+                    assert!(
+                        (f64::from(gram.view().get(i, j)) - exact).abs() < tolerance,
+                        "{rows}×{n} at {i},{j}"
+                    );
                 }
             }
         }

@@ -88,12 +88,13 @@ impl<'a, T> MatMut<'a, T> {
 /// # Panics
 /// If the shapes do not fit.
 pub fn multiply_add<T: Real>(dst: MatMut<'_, T>, alpha: T, lhs: MatRef<'_, T>, rhs: MatRef<'_, T>) {
-    assert_eq!(dst.shape[0], lhs.shape[0], "rows of the product");
-    assert_eq!(dst.shape[1], rhs.shape[1], "columns of the product");
+    let MatMut { data, shape, strides } = dst;
+    assert_eq!(shape[0], lhs.shape[0], "rows of the product");
+    assert_eq!(shape[1], rhs.shape[1], "columns of the product");
     // SAFETY: the view was checked to lie inside a slice that it borrows uniquely.
     #[expect(unsafe_code, reason = "the unchecked form serves callers that share a matrix between threads")]
     unsafe {
-        multiply_add_at(dst.data.as_mut_ptr(), dst.strides, alpha, lhs, rhs);
+        multiply_add_at(data.as_mut_ptr(), strides, alpha, lhs, rhs);
     }
 }
 

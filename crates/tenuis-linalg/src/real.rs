@@ -47,19 +47,20 @@ pub trait Real:
     /// Widens, exactly.
     fn as_f64(self) -> f64;
     /// Rounds to the nearest integer, halves to even, as PyTorch and numpy do.
+    #[must_use]
     fn round_even(self) -> Self;
     /// The absolute value.
+    #[must_use]
     fn magnitude(self) -> Self;
     /// The smaller; a NaN loses.
+    #[must_use]
     fn smaller(self, other: Self) -> Self;
     /// The larger; a NaN loses.
+    #[must_use]
     fn larger(self, other: Self) -> Self;
     /// `self · a + b`, rounded once. Slow where the CPU has no such instruction.
+    #[must_use]
     fn fused(self, a: Self, b: Self) -> Self;
-    /// `selfˣ`.
-    fn power(self, x: Self) -> Self;
-    /// The square root.
-    fn root(self) -> Self;
     /// Whether neither infinite nor NaN.
     fn finite(self) -> bool;
 }
@@ -104,14 +105,6 @@ macro_rules! real {
             #[inline(always)]
             fn fused(self, a: Self, b: Self) -> Self {
                 self.mul_add(a, b)
-            }
-            #[inline(always)]
-            fn power(self, x: Self) -> Self {
-                self.powf(x)
-            }
-            #[inline(always)]
-            fn root(self) -> Self {
-                self.sqrt()
             }
             #[inline(always)]
             fn finite(self) -> bool {

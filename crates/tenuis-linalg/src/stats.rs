@@ -132,7 +132,7 @@ impl LayerStats {
     /// [`StatsError::BatchLength`] where `x` is no whole number of rows.
     pub fn update(&mut self, x: &[f32]) -> Result<(), StatsError> {
         let n = self.features;
-        let whole = if n == 0 { x.is_empty() } else { x.len() % n == 0 };
+        let whole = if n == 0 { x.is_empty() } else { x.len().is_multiple_of(n) };
         if !whole {
             return Err(StatsError::BatchLength { values: x.len(), features: n });
         }
@@ -204,7 +204,9 @@ fn batch_moments(x: &[f32], features: usize) -> Moments {
         })
         .collect();
     let mut total = Moments::zeros(features);
-    parts.iter().for_each(|part| total.merge(part));
+    for part in &parts {
+        total.merge(part);
+    }
     total
 }
 

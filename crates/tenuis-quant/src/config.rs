@@ -2,6 +2,7 @@
 
 use crate::error::QuantError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::fmt::Display;
 use tenuis_core::{Bits, DType, GroupSize};
 
 /// How many columns share a scale: `"auto"`, `"channel"` or a number.
@@ -127,7 +128,12 @@ impl MseSearch {
         check("mse.grid", self.grid, self.grid >= 1, "at least 1")?;
         let shrink = self.max_shrink;
         check("mse.max_shrink", shrink, shrink > 0.0 && shrink <= 1.0, "above 0 and at most 1")?;
-        check("mse.grid · mse.max_shrink", f64::from(self.grid) * shrink, self.candidates() >= 1, "at least 1")?;
+        check(
+            "mse.grid · mse.max_shrink",
+            f64::from(self.grid) * shrink,
+            self.candidates() >= 1,
+            "at least 1",
+        )?;
         check("mse.norm", self.norm, self.norm > 0.0 && self.norm.is_finite(), "a positive number")
     }
 }
@@ -199,6 +205,7 @@ impl RtnConfig {
 
 /// Options of [`gptq`](crate::gptq()). Defaults are those of the reference implementation, but for the group size:
 /// it uses 128 where that divides, and `"auto"` goes on to smaller ones where it does not.
+#[expect(clippy::struct_excessive_bools, reason = "independent options of the published algorithm")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -294,7 +301,7 @@ impl GptqConfig {
 
 fn check(
     option: &'static str,
-    value: impl ToString,
+    value: impl Display,
     holds: bool,
     allowed: &'static str,
 ) -> Result<(), QuantError> {

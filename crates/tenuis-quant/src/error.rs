@@ -19,7 +19,9 @@ pub enum QuantError {
         allowed: &'static str,
     },
     /// An explicit group size does not divide the columns.
-    #[error("group_size {group_size} does not divide {in_features} input features; use \"auto\", \"channel\" or a divisor")]
+    #[error(
+        "group_size {group_size} does not divide {in_features} input features; use \"auto\", \"channel\" or a divisor"
+    )]
     GroupSize {
         /// The size asked for.
         group_size: usize,

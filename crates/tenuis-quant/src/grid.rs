@@ -29,6 +29,7 @@ pub(crate) struct Grid<T> {
     pub(crate) zero: T,
 }
 
+#[expect(clippy::inline_always, reason = "inner loops, compiled once for each instruction set")]
 impl<T: Real> Grid<T> {
     #[inline(always)]
     pub(crate) fn code(self, value: T, max_code: T) -> T {
@@ -70,9 +71,8 @@ impl<T: Real> GridFit<T> {
 
     /// The grid of a group: spans its range, or the clipped range with the least error.
     pub(crate) fn search(&self, values: &[T]) -> Grid<T> {
-        let (min, max) = values
-            .iter()
-            .fold((T::ZERO, T::ZERO), |(min, max), &v| (min.smaller(v), max.larger(v)));
+        let (min, max) =
+            values.iter().fold((T::ZERO, T::ZERO), |(min, max), &v| (min.smaller(v), max.larger(v)));
         let (min, max) = self.widen(min, max);
         let Some(search) = self.mse else { return self.over(min, max) };
         let mut best = self.over(min, max);
@@ -134,7 +134,6 @@ impl<T: Real> GridFit<T> {
         rounded.larger(T::of_f32(smallest)).smaller(T::of_f32(largest))
     }
 }
-
 
 #[cfg(test)]
 mod tests {

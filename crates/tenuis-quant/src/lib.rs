@@ -32,9 +32,7 @@ mod proxy;
 mod report;
 mod rtn;
 
-pub use config::{
-    FallbackPolicy, GptqConfig, GroupSizing, MseSearch, Precision, RtnConfig, ScaleDtype,
-};
+pub use config::{FallbackPolicy, GptqConfig, GroupSizing, MseSearch, Precision, RtnConfig, ScaleDtype};
 pub use error::QuantError;
 pub use gptq::{GptqFactor, gptq};
 pub use proxy::proxy_error;

@@ -16,11 +16,7 @@ use tenuis_linalg::GramView;
 ///
 /// # Errors
 /// [`QuantError::Shape`], [`QuantError::NonFiniteWeight`] and [`QuantError::HessianFeatures`].
-pub fn proxy_error(
-    weight: &[f32],
-    quantized: &GroupedInt,
-    hessian: GramView<'_>,
-) -> Result<f64, QuantError> {
+pub fn proxy_error(weight: &[f32], quantized: &GroupedInt, hessian: GramView<'_>) -> Result<f64, QuantError> {
     let shape = quantized.shape();
     check_weight(weight, shape)?;
     let features = shape[1];

@@ -51,7 +51,8 @@ pub fn rtn(weight: &[f32], shape: [usize; 2], config: &RtnConfig) -> Result<Quan
         .zip(weight.par_chunks(in_features.max(1)))
         .zip(scales.par_chunks_mut(groups.max(1)).zip(zeros.par_chunks_mut(groups.max(1))))
         .map(|((codes, weight), (scales, zeros))| {
-            let parts = codes.chunks_mut(columns).zip(weight.chunks(columns)).zip(scales.iter_mut().zip(zeros));
+            let parts =
+                codes.chunks_mut(columns).zip(weight.chunks(columns)).zip(scales.iter_mut().zip(zeros));
             // f64 costs little beside the memory traffic and decides ties as the exact quotient would.
             let mut group = Vec::with_capacity(columns);
             let mut error = 0.0;
@@ -82,10 +83,8 @@ pub(crate) fn check_weight(weight: &[f32], shape: [usize; 2]) -> Result<(), Quan
     }
     match weight.par_iter().position_first(|w| !w.is_finite()) {
         None => Ok(()),
-        Some(at) => Err(QuantError::NonFiniteWeight {
-            row: at / shape[1],
-            column: at % shape[1],
-            value: weight[at],
-        }),
+        Some(at) => {
+            Err(QuantError::NonFiniteWeight { row: at / shape[1], column: at % shape[1], value: weight[at] })
+        }
     }
 }

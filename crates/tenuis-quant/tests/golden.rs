@@ -1,5 +1,7 @@
 //! Every golden case of the GPTQ reference, code for code.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
+
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,7 +27,8 @@ struct Golden {
 
 impl Golden {
     fn open() -> Self {
-        let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden.safetensors")).unwrap();
+        let bytes =
+            std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden.safetensors")).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let cases = header.metadata().as_ref().unwrap().iter();
         let cases = cases.map(|(k, v)| (k.clone(), serde_json::from_str(v).unwrap())).collect();
@@ -130,7 +133,10 @@ fn gptq_cases(precision: Precision, tolerance: f64) {
         golden.compare(name, &ours, tolerance);
         if let Some(order) = factor.order() {
             let perm = golden.data(&format!("{name}/perm")).unwrap();
-            assert!(order.iter().eq(perm.iter().map(|&p| u32::from(p)).collect::<Vec<_>>().iter()), "{name}: order");
+            assert!(
+                order.iter().eq(perm.iter().map(|&p| u32::from(p)).collect::<Vec<_>>().iter()),
+                "{name}: order"
+            );
         }
         let index = golden.data(&format!("{name}/g_idx")).unwrap();
         let columns = ours.spec().group_size.columns(SHAPE[1]);

@@ -1,5 +1,7 @@
 //! What holds for every weight, and what happens at the edges.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
+
 use proptest::prelude::*;
 use tenuis_core::{Bits, Representation};
 use tenuis_linalg::Gram;
@@ -247,7 +249,9 @@ fn extreme_hessians_give_finite_weights() {
 fn bad_weights_are_refused() {
     let gram = gram(100, 60, 1);
     let config = GptqConfig::default();
-    let run = |weight: &[f32], shape, config: &GptqConfig| gptq(weight, shape, gram.view(), 60, config).unwrap_err();
+    let run = |weight: &[f32], shape, config: &GptqConfig| {
+        gptq(weight, shape, gram.view(), 60, config).unwrap_err()
+    };
     let mut weight = noise(300, 1);
     weight[205] = f32::NEG_INFINITY;
     assert!(matches!(
@@ -256,9 +260,15 @@ fn bad_weights_are_refused() {
     ));
     weight[205] = 0.0;
     assert!(matches!(run(&weight, [4, 100], &config), QuantError::Shape { found: 300, .. }));
-    assert!(matches!(run(&weight, [100, 3], &config), QuantError::HessianFeatures { hessian: 100, in_features: 3 }));
+    assert!(matches!(
+        run(&weight, [100, 3], &config),
+        QuantError::HessianFeatures { hessian: 100, in_features: 3 }
+    ));
     let grouped = with(|c| c.group_size = GroupSizing::Columns(64));
-    assert!(matches!(run(&weight, [3, 100], &grouped), QuantError::GroupSize { group_size: 64, in_features: 100 }));
+    assert!(matches!(
+        run(&weight, [3, 100], &grouped),
+        QuantError::GroupSize { group_size: 64, in_features: 100 }
+    ));
     let senseless = with(|c| c.damp_percent = f64::NAN);
     assert!(matches!(run(&weight, [3, 100], &senseless), QuantError::Config { option: "damp_percent", .. }));
 }

@@ -7,11 +7,14 @@
 use crate::matmul::{MatMut, MatRef, multiply_add};
 use crate::real::Real;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{LltError, cholesky_in_place, cholesky_in_place_scratch};
+use faer::linalg::cholesky::llt::factor::{
+    LltError, LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
+};
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::Par;
+use faer::{Par, Spec};
 use rayon::prelude::*;
+use std::cmp::Ordering;
 
 /// Columns per step.
 const BLOCK: usize = 128;
@@ -23,7 +26,7 @@ const ROWS: usize = 256;
 /// Returns the index of the first pivot that is not positive.
 pub(super) fn cholesky<T: Real>(a: &mut [T], n: usize) -> Result<(), usize> {
     let mut panel = vec![T::ZERO; n * BLOCK.min(n)];
-    let mut corner = vec![T::ZERO; BLOCK * BLOCK];
+    let mut corner = vec![T::ZERO; BLOCK.min(n).pow(2)];
     for j in (0..n).step_by(BLOCK) {
         let width = BLOCK.min(n - j);
         let height = n - j;
@@ -65,19 +68,21 @@ pub(super) fn cholesky<T: Real>(a: &mut [T], n: usize) -> Result<(), usize> {
 }
 
 fn factor_corner<T: Real>(corner: &mut [T], width: usize) -> Result<(), usize> {
-    let mut memory = MemBuffer::new(cholesky_in_place_scratch::<T>(width, Par::Seq, Default::default()));
+    let mut memory = MemBuffer::new(cholesky_in_place_scratch::<T>(width, Par::Seq, Spec::default()));
     let matrix = faer::MatMut::from_column_major_slice_mut(corner, width, width);
     let outcome = cholesky_in_place(
         matrix,
-        Default::default(),
+        LltRegularization::default(),
         Par::Seq,
         MemStack::new(&mut memory),
-        Default::default(),
+        Spec::default(),
     );
     match outcome {
         Err(LltError::NonPositivePivot { index }) => Err(index),
         // A NaN passes every comparison of pivots; it must not pass this one.
-        Ok(_) => match (0..width).find(|&i| !(corner[i * width + i] > T::ZERO)) {
+        Ok(_) => match (0..width)
+            .find(|&i| corner[i * width + i].partial_cmp(&T::ZERO) != Some(Ordering::Greater))
+        {
             Some(index) => Err(index),
             None => Ok(()),
         },
@@ -88,8 +93,8 @@ fn factor_corner<T: Real>(corner: &mut [T], width: usize) -> Result<(), usize> {
 pub(super) fn invert<T: Real>(a: &mut [T], n: usize) {
     let mut panel = vec![T::ZERO; n * BLOCK.min(n)];
     let mut product = vec![T::ZERO; n * BLOCK.min(n)];
-    let mut corner = vec![T::ZERO; BLOCK * BLOCK];
-    let mut inverse = vec![T::ZERO; BLOCK * BLOCK];
+    let mut corner = vec![T::ZERO; BLOCK.min(n).pow(2)];
+    let mut inverse = vec![T::ZERO; BLOCK.min(n).pow(2)];
     // [A 0; B D]⁻¹ = [A⁻¹ 0; −D⁻¹·B·A⁻¹ D⁻¹]: from the last block column to the first, D⁻¹ is there already.
     for j in (0..n).step_by(BLOCK).rev() {
         let width = BLOCK.min(n - j);
@@ -121,7 +126,12 @@ pub(super) fn invert<T: Real>(a: &mut [T], n: usize) {
         product.par_chunks_mut(ROWS * width).zip(panel.par_chunks(ROWS * width)).for_each(|(to, from)| {
             let shape = [to.len() / width, width];
             to.fill(T::ZERO);
-            multiply_add(MatMut::new(to, shape, [width, 1]), -T::ONE, MatRef::new(from, shape, [width, 1]), inverse);
+            multiply_add(
+                MatMut::new(to, shape, [width, 1]),
+                -T::ONE,
+                MatRef::new(from, shape, [width, 1]),
+                inverse,
+            );
         });
         let product = MatRef::new(product, [height, width], [width, 1]);
         panel.par_chunks_mut(ROWS * width).enumerate().for_each(|(task, rows)| {
@@ -130,7 +140,12 @@ pub(super) fn invert<T: Real>(a: &mut [T], n: usize) {
             let depth = first + count;
             rows.fill(T::ZERO);
             let triangle = MatRef::new(&inverted[below + first..], [count, depth], [1, n]);
-            multiply_add(MatMut::new(rows, [count, width], [width, 1]), T::ONE, triangle, product.first_rows(depth));
+            multiply_add(
+                MatMut::new(rows, [count, width], [width, 1]),
+                T::ONE,
+                triangle,
+                product.first_rows(depth),
+            );
         });
         scatter(panel, columns, n, below, width);
     }

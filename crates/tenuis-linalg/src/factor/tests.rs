@@ -31,8 +31,13 @@ fn deviation<T: Real>(factor: &InverseFactor<T>, hessian: GramView<'_>, order: &
     let (mut uh, mut uhu) = (vec![0.0; n * n], vec![0.0; n * n]);
     let u = MatRef::new(&u, [n, n], [1, n]);
     multiply_add(MatMut::new(&mut uh, [n, n], [n, 1]), 1.0, u, MatRef::new(&h, [n, n], [n, 1]));
-    multiply_add(MatMut::new(&mut uhu, [n, n], [n, 1]), 1.0, MatRef::new(&uh, [n, n], [n, 1]), u.transposed());
-    let wanted = |at: usize| f64::from(u8::from(at % (n + 1) == 0));
+    multiply_add(
+        MatMut::new(&mut uhu, [n, n], [n, 1]),
+        1.0,
+        MatRef::new(&uh, [n, n], [n, 1]),
+        u.transposed(),
+    );
+    let wanted = |at: usize| f64::from(u8::from(at.is_multiple_of(n + 1)));
     uhu.iter().enumerate().map(|(at, v)| (v - wanted(at)).abs()).fold(0.0, f64::max)
 }
 

@@ -4,6 +4,11 @@
 //! independent once `U` is known. The loop is written once and compiled for each instruction set; which one runs is
 //! decided at run time. It is bound by stores to the first-level cache, one per eight corrected weights (AVX2).
 
+#![expect(
+    clippy::inline_always,
+    reason = "a body must be inlined into each function that selects an instruction set"
+)]
+
 use crate::grid::Grid;
 use std::ops::Range;
 use tenuis_linalg::Real;
@@ -94,7 +99,7 @@ fn strip<T: Real, const N: usize, const FUSED: bool>(
             let code = grids[lane].code(weight, block.max_code);
             let error = (weight - grids[lane].value(code)) / diagonal;
             errors[lane] = error;
-            damped[lane] = damped[lane] + error * error;
+            damped[lane] += error * error;
             codes[lane] = code.as_f32() as u8;
         }
         now.copy_from_slice(&errors);

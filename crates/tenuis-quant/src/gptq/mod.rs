@@ -85,12 +85,12 @@ impl GptqFactor {
             (0, State::Fallback(FallbackReason::TooFewRows { rows, min_rows: config.min_rows }))
         } else {
             match config.precision {
-                Precision::F32 => {
-                    damped(hessian, order.as_deref(), config, |factor, damp_percent| State::Single { factor, damp_percent })
-                }
-                Precision::F64 => {
-                    damped(hessian, order.as_deref(), config, |factor, damp_percent| State::Double { factor, damp_percent })
-                }
+                Precision::F32 => damped(hessian, order.as_deref(), config, |factor, damp_percent| {
+                    State::Single { factor, damp_percent }
+                }),
+                Precision::F64 => damped(hessian, order.as_deref(), config, |factor, damp_percent| {
+                    State::Double { factor, damp_percent }
+                }),
             }
         };
         if let (State::Fallback(reason), FallbackPolicy::Fail) = (&state, config.fallback) {

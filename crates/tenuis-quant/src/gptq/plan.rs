@@ -49,7 +49,9 @@ impl Plan {
             Vec::new()
         } else {
             let mut columns = vec![false; features];
-            dead.iter().for_each(|&c| columns[c as usize] = true);
+            for &column in dead {
+                columns[column as usize] = true;
+            }
             (0..features).map(|place| columns[column(place)]).collect()
         };
         Self {
@@ -164,7 +166,11 @@ mod tests {
                     }
                     assert!(segment.columns.clone().all(|c| plan.group_of(c) < fitted));
                 }
-                assert_eq!((next, fitted), (24, plan.groups), "block {block}, group {group}, refresh {refresh}");
+                assert_eq!(
+                    (next, fitted),
+                    (24, plan.groups),
+                    "block {block}, group {group}, refresh {refresh}"
+                );
             }
         }
     }
@@ -174,10 +180,7 @@ mod tests {
         let segments = plan(8, false, 4, 16).segments(8..16);
         assert_eq!(segments, [Segment { fit: 2..4, columns: 8..16 }]);
         let segments = plan(8, true, 4, 16).segments(8..16);
-        assert_eq!(
-            segments,
-            [Segment { fit: 2..3, columns: 8..12 }, Segment { fit: 3..4, columns: 12..16 }]
-        );
+        assert_eq!(segments, [Segment { fit: 2..3, columns: 8..12 }, Segment { fit: 3..4, columns: 12..16 }]);
     }
 
     #[test]

@@ -40,10 +40,11 @@ pub(super) fn sweep<T: Real>(
     let mut zeros = vec![0u8; out_features * groups];
     let blocks = Blocks::new(plan, factor);
     let width = in_features.max(1);
-    let parts = codes
-        .par_chunks_mut(PANEL_ROWS * width)
-        .zip(weight.par_chunks(PANEL_ROWS * width))
-        .zip(scales.par_chunks_mut(PANEL_ROWS * groups.max(1)).zip(zeros.par_chunks_mut(PANEL_ROWS * groups.max(1))));
+    let parts = codes.par_chunks_mut(PANEL_ROWS * width).zip(weight.par_chunks(PANEL_ROWS * width)).zip(
+        scales
+            .par_chunks_mut(PANEL_ROWS * groups.max(1))
+            .zip(zeros.par_chunks_mut(PANEL_ROWS * groups.max(1))),
+    );
     let errors: Vec<[f64; 3]> = parts
         .map(|((codes, weight), (scales, zeros))| {
             let mut panel = Panel::new(weight, plan, fit);

@@ -3,6 +3,11 @@
 //! A library's `powf` would take most of the time of the whole quantisation, so the power is computed here, in a form
 //! that the compiler vectorises: bound by about thirty arithmetic instructions per eight weights (AVX2).
 
+#![expect(
+    clippy::inline_always,
+    reason = "a body must be inlined into each function that selects an instruction set"
+)]
+
 use super::Grid;
 use tenuis_linalg::Real;
 
@@ -73,7 +78,8 @@ fn power(x: f32, n: f32) -> f32 {
     // 2^f for |f| ≤ ½: the exponential series of f·ln 2.
     let f = (z - whole) * std::f32::consts::LN_2;
     let series = 1.0
-        + f * (1.0 + f * (1.0 / 2.0 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
+        + f * (1.0
+            + f * (1.0 / 2.0 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
     let scale = f32::from_bits(((whole as i32 + 127) << 23) as u32);
     if x == 0.0 { 0.0 } else { series * scale }
 }
