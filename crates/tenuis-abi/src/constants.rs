@@ -1,6 +1,6 @@
 //! Numbers of the ABI.
 
-/// The first field of a [`tn_plugin`](crate::tn_plugin): "TENUIS01".
+/// The first field of a `tn_plugin`: "TENUIS01".
 pub const TN_MAGIC: u64 = 0x5445_4e55_4953_3031;
 /// The major version that this header describes; also the number in the name of the exported symbol.
 pub const TN_ABI_MAJOR: u32 = 1;

@@ -28,7 +28,7 @@ mod vtable;
 
 pub use constants::*;
 pub use data::*;
-pub use read::{Extensible, read_covered};
+pub use read::{Extensible, read_covered, read_text, write_error};
 pub use vtable::*;
 
 /// The name of the one symbol that a plugin exports.

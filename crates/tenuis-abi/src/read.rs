@@ -1,9 +1,11 @@
-//! Reading a struct of which the other side may know fewer or more fields.
+//! Reading structs of which the other side may know fewer or more fields, texts and messages.
 
-#![expect(unsafe_code, reason = "copies a struct of foreign length behind a raw pointer")]
+#![expect(unsafe_code, reason = "reads and writes what raw pointers of the other side refer to")]
 
-use crate::{tn_err, tn_group, tn_host, tn_linear, tn_model, tn_plugin, tn_technique, tn_tensor, tn_weight};
-use std::mem::{MaybeUninit, size_of};
+use crate::{
+    tn_err, tn_group, tn_host, tn_linear, tn_model, tn_plugin, tn_str, tn_technique, tn_tensor, tn_weight,
+};
+use std::mem::{MaybeUninit, offset_of, size_of};
 
 /// A struct that carries its own size.
 ///
@@ -48,10 +50,92 @@ pub unsafe fn read_covered<T: Extensible>(source: *const T) -> Option<T> {
     Some(unsafe { copy.assume_init() })
 }
 
+/// Borrows a text; `None` where it is null, longer than `limit` bytes, or not UTF-8.
+///
+/// # Safety
+/// `text.len` bytes are readable at `text.ptr` for `'a`, unless that is null or the length is above `limit`.
+pub unsafe fn read_text<'a>(text: tn_str, limit: u64) -> Option<&'a str> {
+    if text.len == 0 {
+        return Some("");
+    }
+    if text.ptr.is_null() || text.len > limit {
+        return None;
+    }
+    // SAFETY: the caller vouches for the bytes.
+    std::str::from_utf8(unsafe { std::slice::from_raw_parts(text.ptr.cast(), text.len as usize) }).ok()
+}
+
+/// Writes a message, cut between characters where it is too long.
+///
+/// # Safety
+/// `error` is null or points to a `tn_err` whose owner set its `struct_size`.
+pub unsafe fn write_error(error: *mut tn_err, message: &str) {
+    if error.is_null() {
+        return;
+    }
+    // SAFETY: not null; the size is the first field.
+    let size = unsafe { (&raw const (*error).struct_size).read() } as usize;
+    let Some(capacity) = size.min(size_of::<tn_err>()).checked_sub(offset_of!(tn_err, msg)) else {
+        return;
+    };
+    let end = message.floor_char_boundary(capacity);
+    // SAFETY: `len` lies before `msg`, and `end` bytes within what the size leaves to `msg`.
+    unsafe {
+        (&raw mut (*error).len).write(end as u32);
+        (&raw mut (*error).msg).cast::<u8>().copy_from_nonoverlapping(message.as_ptr(), end);
+    }
+}
+
+impl Default for tn_err {
+    fn default() -> Self {
+        Self { struct_size: size_of::<Self>() as u32, len: 0, msg: [0; 1016] }
+    }
+}
+
+impl tn_err {
+    /// The message; bytes that are not UTF-8 are replaced.
+    pub fn message(&self) -> String {
+        let bytes: Vec<u8> = self.msg.iter().take(self.len as usize).map(|c| c.to_ne_bytes()[0]).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl tn_str {
+    /// A view of a text, valid as long as that.
+    pub const fn new(text: &str) -> Self {
+        Self { ptr: text.as_ptr().cast(), len: text.len() as u64 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::mem::offset_of;
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        let mut error = tn_err::default();
+        // SAFETY: a whole `tn_err`.
+        unsafe { write_error(&raw mut error, "narrow") };
+        assert_eq!(error.message(), "narrow");
+        error.struct_size = offset_of!(tn_err, msg) as u32 + 4;
+        // SAFETY: a whole `tn_err` whose size is understated.
+        unsafe { write_error(&raw mut error, "thé é") };
+        assert_eq!(error.message(), "thé");
+        error.struct_size = 4;
+        // SAFETY: as above; nothing is written.
+        unsafe { write_error(&raw mut error, "lost") };
+        assert_eq!(error.message(), "thé");
+    }
+
+    #[test]
+    fn texts_that_are_broken_are_refused() {
+        let wrong = tn_str { ptr: b"\xff".as_ptr().cast(), len: 1 };
+        let null = tn_str { ptr: std::ptr::null(), len: 1 };
+        let long = tn_str { ptr: std::ptr::null(), len: u64::MAX };
+        // SAFETY: readable, null, or beyond the limit.
+        let read = |text| unsafe { read_text(text, 100) };
+        assert_eq!([wrong, null, long, tn_str::new("ok")].map(read), [None, None, None, Some("ok")]);
+    }
 
     #[test]
     fn fields_beyond_the_size_are_not_read() {

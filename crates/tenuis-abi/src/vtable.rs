@@ -121,8 +121,8 @@ pub struct tn_technique {
     >,
     /// Whether it takes weights of this descriptor; asked when a recipe is checked. NULL = every descriptor.
     pub accepts: Option<unsafe extern "C" fn(job: *mut c_void, descriptor: tn_str, err: *mut tn_err) -> i32>,
-    /// Peak bytes of RAM that the group will take beside inputs and outputs. Shapes and descriptors are set, `data` may be
-    /// NULL. NULL = unknown.
+    /// Peak bytes of RAM that the group will take beside inputs and outputs. Shapes and descriptors are set, `data` is
+    /// NULL. NULL, or `TN_UNSUPPORTED` = unknown.
     pub estimate: Option<
         unsafe extern "C" fn(
             job: *mut c_void,
@@ -145,7 +145,8 @@ pub struct tn_technique {
         Option<unsafe extern "C" fn(job: *mut c_void, model: *const tn_model, err: *mut tn_err) -> i32>,
     /// Frees the job.
     pub destroy: Option<unsafe extern "C" fn(job: *mut c_void)>,
-    /// Decodes `n_rows` rows from `row` on of a weight of one of `kinds` to f32 `[n_rows, in]`. No job, any thread; a pure function.
+    /// Decodes `n_rows` rows from `row` on of a weight of one of `kinds` to f32 `[n_rows, in]`; `out` is
+    /// initialised memory. No job, any thread, a pure function.
     pub decode: Option<
         unsafe extern "C" fn(
             weight: *const tn_weight,

@@ -5,7 +5,6 @@
 use crate::error::OutputProblem;
 use crate::events::{HostEvents, LogLevel};
 use crate::group::{GroupOutput, LogLine, OutLoss};
-use crate::library::{read_text, write_error};
 use crate::outputs::Outputs;
 use crate::views::dtype_of;
 use rayon::prelude::*;
@@ -16,7 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use tenuis_abi as abi;
-use tenuis_abi::{TN_INVALID, TN_OK, TN_OOM, TN_PANIC, TN_UNSUPPORTED, tn_dtype, tn_err, tn_host, tn_str};
+use tenuis_abi::{
+    TN_INVALID, TN_OK, TN_OOM, TN_PANIC, TN_UNSUPPORTED, read_text, tn_dtype, tn_err, tn_host, tn_str,
+    write_error,
+};
 use tenuis_core::CodecRegistry;
 
 /// Notes, keys, names and log lines are cut off above this.
@@ -200,7 +202,7 @@ unsafe fn with_status(
 /// The text is readable for the call.
 unsafe fn line(text: tn_str) -> String {
     // SAFETY: the caller vouches for it.
-    unsafe { read_text(text, LINE_LIMIT) }.unwrap_or_else(|| "\u{fffd}".to_owned())
+    unsafe { read_text(text, LINE_LIMIT) }.unwrap_or("\u{fffd}").to_owned()
 }
 
 unsafe extern "C" fn cancelled(ctx: *mut c_void) -> i32 {

@@ -3,9 +3,9 @@
 use crate::error::PluginError;
 use crate::group::{GroupInput, LinearInput};
 use crate::technique::{Capabilities, Technique};
-use crate::views::{Arena, EMPTY, text_view};
+use crate::views::{Arena, EMPTY};
 use std::mem::size_of;
-use tenuis_abi::{tn_group, tn_linear, tn_tensor, tn_weight};
+use tenuis_abi::{tn_group, tn_linear, tn_str, tn_tensor, tn_weight};
 use tenuis_core::{DType, Dense, Layout, Tensor, Weight, WeightError};
 
 /// A [`tn_group`] with everything that it refers to, except what the caller's [`GroupInput`] holds.
@@ -130,7 +130,7 @@ fn linear_view(
     Ok(arena.keep(tn_linear {
         struct_size: size_of::<tn_linear>() as u32,
         index: index as u32,
-        name: text_view(&linear.name),
+        name: tn_str::new(&linear.name),
         weight,
         bias,
     }))

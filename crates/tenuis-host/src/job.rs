@@ -6,17 +6,16 @@ use crate::callbacks::Context;
 use crate::error::{OutputProblem, PluginError, Status};
 use crate::group::{GroupInput, GroupOutput};
 use crate::inputs::GroupView;
-use crate::library::ErrorBuffer;
 use crate::outputs::Outputs;
 use crate::technique::{Scope, Technique};
-use crate::views::{Arena, EMPTY, text_view};
+use crate::views::{Arena, EMPTY};
 use serde_json::Value;
 use std::ffi::c_void;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use tenuis_abi as abi;
-use tenuis_abi::{tn_err, tn_host};
+use tenuis_abi::{tn_err, tn_host, tn_str};
 use tenuis_core::DType;
 
 /// A technique with its options, ready to take one group after the other.
@@ -51,10 +50,10 @@ impl Job {
         let host = Rc::new(context.host());
         let options = options.to_string();
         let mut state = std::ptr::null_mut();
-        let mut error = ErrorBuffer::new();
+        let mut error = tn_err::default();
         // SAFETY: the host's functions outlive the job, the text outlives the call.
         let status =
-            unsafe { create(Rc::as_ptr(&host), text_view(&options), &raw mut state, error.as_mut_ptr()) };
+            unsafe { create(Rc::as_ptr(&host), tn_str::new(&options), &raw mut state, &raw mut error) };
         outcome(&id, "create", status, &error)?;
         let seed = RandomState::new().hash_one(&id);
         Ok(Self { technique: technique.clone(), state, _host: host, context, poisoned: false, seed })
@@ -73,7 +72,7 @@ impl Job {
         let Some(accepts) = self.technique.table().raw.accepts else { return Ok(()) };
         let text = descriptor.to_string();
         // SAFETY: the state is that of `create`; the text outlives the call.
-        self.call("accepts", |state, err| unsafe { accepts(state, text_view(&text), err) })
+        self.call("accepts", |state, err| unsafe { accepts(state, tn_str::new(&text), err) })
     }
 
     /// The peak of RAM in bytes that a group would take beside its inputs and outputs, from shapes alone; `None` where the plugin does
@@ -86,8 +85,13 @@ impl Job {
         let view = GroupView::new(&self.technique, group, false)?;
         let mut bytes = 0;
         // SAFETY: the view lives until the call is over.
-        self.call("estimate", |state, err| unsafe { estimate(state, view.as_ptr(), &raw mut bytes, err) })?;
-        Ok(Some(bytes))
+        match self
+            .call("estimate", |state, err| unsafe { estimate(state, view.as_ptr(), &raw mut bytes, err) })
+        {
+            Ok(()) => Ok(Some(bytes)),
+            Err(PluginError::Failed { status: Status::Unsupported, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Compresses a group.
@@ -185,8 +189,8 @@ impl Job {
         if self.context.events.cancelled() {
             return Err(PluginError::Cancelled { technique: technique.to_owned() });
         }
-        let mut error = ErrorBuffer::new();
-        let status = function(self.state, error.as_mut_ptr());
+        let mut error = tn_err::default();
+        let status = function(self.state, &raw mut error);
         self.poisoned = status == abi::TN_PANIC;
         outcome(technique, name, status, &error)
     }
@@ -207,7 +211,7 @@ impl std::fmt::Debug for Job {
     }
 }
 
-fn outcome(technique: &str, call: &'static str, status: i32, error: &ErrorBuffer) -> Result<(), PluginError> {
+fn outcome(technique: &str, call: &'static str, status: i32, error: &tn_err) -> Result<(), PluginError> {
     let technique = technique.to_owned();
     Err(match status {
         abi::TN_OK => return Ok(()),

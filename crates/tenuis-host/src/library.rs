@@ -3,11 +3,10 @@
 #![expect(unsafe_code, reason = "loads foreign code and reads its structs")]
 
 use crate::error::LoadError;
-use std::ffi::c_char;
 use std::mem::size_of;
 use std::path::Path;
 use tenuis_abi as abi;
-use tenuis_abi::{read_covered, tn_err, tn_plugin, tn_plugin_entry, tn_str, tn_technique};
+use tenuis_abi::{read_covered, read_text, tn_plugin, tn_plugin_entry, tn_str, tn_technique};
 
 /// No plugin has more techniques or kinds than this; a larger number is a broken struct.
 const LIMIT: u64 = 4096;
@@ -121,7 +120,9 @@ unsafe fn read_plugin(library: &Path, plugin: *const tn_plugin) -> Result<Loaded
 unsafe fn read_technique(raw: tn_technique) -> Result<TechniqueTable, String> {
     let field = |name: &str, text: tn_str| {
         // SAFETY: the caller vouches for it.
-        unsafe { read_text(text, TEXT_LIMIT) }.ok_or_else(|| format!("its {name} is not UTF-8 text"))
+        unsafe { read_text(text, TEXT_LIMIT) }
+            .map(str::to_owned)
+            .ok_or_else(|| format!("its {name} is not UTF-8 text"))
     };
     let id = field("id", raw.id)?;
     if id.is_empty() {
@@ -151,64 +152,4 @@ unsafe fn read_technique(raw: tn_technique) -> Result<TechniqueTable, String> {
         return Err(with_id("a function that its scope, flags or kinds call for is null"));
     }
     Ok(TechniqueTable { raw, id, version, schema, kinds })
-}
-
-/// A copy of a foreign text; `None` where it is too long, null or not UTF-8.
-///
-/// # Safety
-/// `text.len` bytes are readable at `text.ptr`, unless that is null or the length is above `limit`.
-pub(crate) unsafe fn read_text(text: tn_str, limit: u64) -> Option<String> {
-    if text.len == 0 {
-        return Some(String::new());
-    }
-    if text.ptr.is_null() || text.len > limit {
-        return None;
-    }
-    // SAFETY: the caller vouches for the bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len as usize) };
-    std::str::from_utf8(bytes).ok().map(str::to_owned)
-}
-
-/// The buffer that a plugin writes its message into.
-pub(crate) struct ErrorBuffer(Box<tn_err>);
-
-impl ErrorBuffer {
-    pub(crate) fn new() -> Self {
-        Self(Box::new(tn_err { struct_size: size_of::<tn_err>() as u32, len: 0, msg: [0; 1016] }))
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut tn_err {
-        &raw mut *self.0
-    }
-
-    /// The message; bytes that are not UTF-8 are replaced.
-    pub(crate) fn message(&self) -> String {
-        let bytes: Vec<u8> =
-            self.0.msg.iter().take(self.0.len as usize).map(|&c| c.to_ne_bytes()[0]).collect();
-        let text = String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned();
-        if text.is_empty() { "no message".to_owned() } else { text }
-    }
-}
-
-/// Writes a message for the plugin, cut at a character where it is too long.
-///
-/// # Safety
-/// `error` is null or points to a `tn_err` whose `struct_size` its owner set.
-pub(crate) unsafe fn write_error(error: *mut tn_err, message: &str) {
-    if error.is_null() {
-        return;
-    }
-    // SAFETY: not null; the size is the first field.
-    let size = unsafe { (*error).struct_size } as usize;
-    let capacity = size.min(size_of::<tn_err>()).saturating_sub(std::mem::offset_of!(tn_err, msg));
-    let end = (0..=message.len().min(capacity)).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
-    if size < std::mem::offset_of!(tn_err, msg) {
-        return;
-    }
-    // SAFETY: `end` bytes lie within the capacity that the size leaves to `msg`.
-    unsafe {
-        (*error).len = end as u32;
-        let target = (&raw mut (*error).msg).cast::<c_char>();
-        target.copy_from_nonoverlapping(message.as_ptr().cast(), end);
-    }
 }

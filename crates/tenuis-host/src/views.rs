@@ -30,7 +30,7 @@ impl Arena {
     }
 
     pub(crate) fn keep_text(&mut self, text: String) -> tn_str {
-        let view = text_view(&text);
+        let view = tn_str::new(&text);
         self.kept.push(Rc::new(text));
         view
     }
@@ -75,13 +75,8 @@ impl Arena {
     }
 }
 
-/// A borrowed string.
-pub(crate) const fn text_view(text: &str) -> tn_str {
-    tn_str { ptr: text.as_ptr().cast(), len: text.len() as u64 }
-}
-
 /// The empty string.
-pub(crate) const EMPTY: tn_str = text_view("");
+pub(crate) const EMPTY: tn_str = tn_str::new("");
 
 /// The ABI's number of an element type.
 pub(crate) const fn dtype_code(dtype: DType) -> tn_dtype {

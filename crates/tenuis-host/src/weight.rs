@@ -2,14 +2,14 @@
 
 #![expect(unsafe_code, reason = "calls the plugin's decode function")]
 
-use crate::library::{ErrorBuffer, TechniqueTable};
-use crate::views::{Arena, text_view};
+use crate::library::TechniqueTable;
+use crate::views::Arena;
 use serde_json::Value;
 use std::any::Any;
 use std::mem::size_of;
 use std::ops::Range;
 use std::sync::Arc;
-use tenuis_abi::{TN_OK, tn_tensor, tn_weight};
+use tenuis_abi::{TN_OK, tn_err, tn_str, tn_tensor, tn_weight};
 use tenuis_core::{Codec, Component, Components, Representation, Weight, WeightError};
 
 /// A weight whose kind belongs to a plugin: the components as they are, decoded row by row by the plugin's `decode`.
@@ -69,7 +69,7 @@ impl Representation for PluginWeight {
         let components: Vec<*const tn_tensor> = self
             .components
             .iter()
-            .map(|(suffix, tensor)| arena.stored(text_view(suffix), tensor.clone(), true))
+            .map(|(suffix, tensor)| arena.stored(tn_str::new(suffix), tensor.clone(), true))
             .collect::<Result<_, _>>()?;
         let n_components = components.len() as u32;
         let weight = tn_weight {
@@ -77,7 +77,7 @@ impl Representation for PluginWeight {
             n_components,
             out_features: out_features as u64,
             in_features: in_features as u64,
-            descriptor: text_view(&self.descriptor_text),
+            descriptor: tn_str::new(&self.descriptor_text),
             components: arena.keep_slice(components),
             dense: std::ptr::null(),
             mask: std::ptr::null(),
@@ -85,17 +85,11 @@ impl Representation for PluginWeight {
         };
         // What the plugin leaves out must not pass for a value.
         out.fill(f32::NAN);
-        let mut error = ErrorBuffer::new();
+        let mut error = tn_err::default();
         // SAFETY: the view and what it refers to live in `weight`, `arena` and `self` until the call is over; `out`
         // holds rows × in_features values; the ABI allows `decode` on any thread.
         let status = unsafe {
-            decode(
-                &raw const weight,
-                rows.start as u64,
-                rows.len() as u64,
-                out.as_mut_ptr(),
-                error.as_mut_ptr(),
-            )
+            decode(&raw const weight, rows.start as u64, rows.len() as u64, out.as_mut_ptr(), &raw mut error)
         };
         if status == TN_OK {
             return Ok(());

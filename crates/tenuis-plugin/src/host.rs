@@ -1,0 +1,163 @@
+//! The functions that the host lends.
+
+#![expect(unsafe_code, reason = "calls C functions of the host")]
+
+use crate::error::{FailureKind, TechniqueError};
+use crate::export::panic_message;
+use std::ffi::c_void;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use tenuis_abi as abi;
+use tenuis_abi::{tn_host, tn_str};
+
+/// How loud a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something that the user should know.
+    Warn,
+    /// What was decided.
+    Info,
+    /// For the plugin's author.
+    Debug,
+}
+
+impl LogLevel {
+    const fn code(self) -> i32 {
+        match self {
+            Self::Error => abi::TN_LOG_ERROR,
+            Self::Warn => abi::TN_LOG_WARN,
+            Self::Info => abi::TN_LOG_INFO,
+            Self::Debug => abi::TN_LOG_DEBUG,
+        }
+    }
+}
+
+/// What the host does for a technique during a call. May be shared with threads that end before the call does.
+pub struct Host<'a> {
+    pub(crate) raw: tn_host,
+    borrowed: PhantomData<&'a ()>,
+}
+
+// SAFETY: the ABI allows the functions that this type offers on any thread, and `ctx` is only passed on.
+unsafe impl Send for Host<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Host<'_> {}
+
+impl Host<'_> {
+    /// # Safety
+    /// The functions of `raw` are the host's, and stay valid for `'a`.
+    pub(crate) const unsafe fn new(raw: tn_host) -> Self {
+        Self { raw, borrowed: PhantomData }
+    }
+
+    /// The threads that the plugin may use if it brings its own; at least 1.
+    pub fn thread_budget(&self) -> usize {
+        self.raw.thread_budget.max(1) as usize
+    }
+
+    /// Whether the technique should stop.
+    pub fn cancelled(&self) -> bool {
+        // SAFETY: the host's function with its own context, here and below.
+        self.raw.cancelled.is_some_and(|f| unsafe { f(self.raw.ctx) } != 0)
+    }
+
+    /// Fails once the technique should stop.
+    ///
+    /// # Errors
+    /// [`TechniqueError::cancelled`].
+    pub fn check_cancelled(&self) -> Result<(), TechniqueError> {
+        if self.cancelled() { Err(TechniqueError::cancelled()) } else { Ok(()) }
+    }
+
+    /// Reports progress within the group; `total` is 0 where it is not known.
+    pub fn progress(&self, done: u64, total: u64, note: &str) {
+        if let Some(f) = self.raw.progress {
+            // SAFETY: as above; the text outlives the call.
+            unsafe { f(self.raw.ctx, done, total, tn_str::new(note)) };
+        }
+    }
+
+    /// Logs a line.
+    pub fn log(&self, level: LogLevel, message: &str) {
+        if let Some(f) = self.raw.log {
+            // SAFETY: as above.
+            unsafe { f(self.raw.ctx, level.code(), tn_str::new(message)) };
+        }
+    }
+
+    /// Records a number for the report.
+    pub fn metric(&self, key: &str, value: f64) {
+        if let Some(f) = self.raw.metric {
+            // SAFETY: as above.
+            unsafe { f(self.raw.ctx, tn_str::new(key), value) };
+        }
+    }
+
+    /// Calls `body` for every index below `n` on the host's threads, and stops early on a failure.
+    ///
+    /// # Errors
+    /// The first failure.
+    ///
+    /// # Panics
+    /// Where `body` panics.
+    pub fn parallel_for<F>(&self, n: u64, body: F) -> Result<(), TechniqueError>
+    where
+        F: Fn(u64) -> Result<(), TechniqueError> + Sync,
+    {
+        let Some(parallel_for) = self.raw.parallel_for else {
+            return (0..n).try_for_each(body);
+        };
+        let shared = Loop { body, failure: Mutex::new(None) };
+        let user = (&raw const shared).cast_mut().cast();
+        // SAFETY: the host calls the function with this pointer on threads that are done before it returns, and the
+        // loop can be shared because its body is `Sync`.
+        let status = unsafe { parallel_for(self.raw.ctx, n, Some(call_body::<F>), user) };
+        let failure = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(LoopFailure::Error(error)) => Err(error),
+            Some(LoopFailure::Panic(message)) => std::panic::resume_unwind(Box::new(message)),
+            None if status == abi::TN_OK => Ok(()),
+            None => Err(TechniqueError::new(FailureKind::from_status(status), "the host's loop failed")),
+        }
+    }
+}
+
+impl fmt::Debug for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("abi_minor", &self.raw.abi_minor)
+            .field("thread_budget", &self.raw.thread_budget)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Loop<F> {
+    body: F,
+    failure: Mutex<Option<LoopFailure>>,
+}
+
+enum LoopFailure {
+    Error(TechniqueError),
+    Panic(String),
+}
+
+/// # Safety
+/// `user` is a `Loop<F>` that outlives the call.
+unsafe extern "C" fn call_body<F>(user: *mut c_void, index: u64) -> i32
+where
+    F: Fn(u64) -> Result<(), TechniqueError> + Sync,
+{
+    // SAFETY: the caller vouches for it.
+    let shared = unsafe { &*user.cast::<Loop<F>>() };
+    let (status, failure) = match catch_unwind(AssertUnwindSafe(|| (shared.body)(index))) {
+        Ok(Ok(())) => return abi::TN_OK,
+        Ok(Err(error)) => (error.kind().status(), LoopFailure::Error(error)),
+        Err(payload) => (abi::TN_PANIC, LoopFailure::Panic(panic_message(payload))),
+    };
+    shared.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    status
+}

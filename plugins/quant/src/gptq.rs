@@ -1,0 +1,55 @@
+//! `gptq`: rounds with error compensation from the Hessian of the group's input.
+
+use crate::{report, threads};
+use rayon::ThreadPool;
+use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
+use tenuis_quant::linalg::GramView;
+use tenuis_quant::{GptqConfig, GptqFactor, Precision};
+
+/// GPTQ: one factorisation serves every member of a group.
+pub(crate) struct Gptq {
+    config: GptqConfig,
+    pool: ThreadPool,
+}
+
+impl GroupTechnique for Gptq {
+    const ID: &'static str = "gptq";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CAPABILITIES: Capabilities =
+        Capabilities::NEEDS_HESSIAN.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
+    type Config = GptqConfig;
+
+    fn new(config: GptqConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+        config.validate().map_err(TechniqueError::invalid)?;
+        Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    /// The factor and its scratch, a working copy of the largest weight with its errors, and its codes.
+    fn estimate(&self, group: &GroupShape) -> Option<u64> {
+        let width = if self.config.precision == Precision::F64 { 8 } else { 4 };
+        let features = group.linears.first()?.shape[1] as u64;
+        let largest = group.linears.iter().map(|l| l.shape[0] as u64).max()? * features;
+        Some(2 * width * features * features + (width + 2) * largest)
+    }
+
+    fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError> {
+        let hessian =
+            GramView::new(group.in_features(), group.hessian()?).map_err(TechniqueError::invalid)?;
+        let first = group.linears().first().map_or("", |l| l.name());
+        out.host().check_cancelled()?;
+        let factor = self.pool.install(|| GptqFactor::new(hessian, group.rows(), &self.config));
+        let factor = factor.map_err(|e| report::failure(first, &e))?;
+        let total = group.linears().len() as u64;
+        for (done, linear) in (0..).zip(group.linears()) {
+            let host = out.host();
+            host.check_cancelled()?;
+            host.progress(done, total, linear.name());
+            let dense = linear.dense()?;
+            let quantized = self.pool.install(|| factor.quantize(dense, linear.shape()));
+            let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
+            out.emit(linear.name(), &quantized.weight)?;
+            report::send(host, linear.name(), &quantized.report);
+        }
+        Ok(())
+    }
+}

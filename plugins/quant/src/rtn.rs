@@ -1,0 +1,45 @@
+//! `rtn`: rounds to the nearest point of an integer grid.
+
+use crate::{report, threads};
+use rayon::ThreadPool;
+use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
+use tenuis_quant::RtnConfig;
+
+/// Round to nearest.
+pub(crate) struct Rtn {
+    config: RtnConfig,
+    pool: ThreadPool,
+}
+
+impl GroupTechnique for Rtn {
+    const ID: &'static str = "rtn";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC);
+    type Config = RtnConfig;
+
+    fn new(config: RtnConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+        config.validate().map_err(TechniqueError::invalid)?;
+        Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    /// Codes as bytes, and packed.
+    fn estimate(&self, group: &GroupShape) -> Option<u64> {
+        let largest = group.linears.iter().map(|l| l.shape[0] as u64 * l.shape[1] as u64).max()?;
+        Some(largest * 2)
+    }
+
+    fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError> {
+        let total = group.linears().len() as u64;
+        for (done, linear) in (0..).zip(group.linears()) {
+            let host = out.host();
+            host.check_cancelled()?;
+            host.progress(done, total, linear.name());
+            let dense = linear.dense()?;
+            let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &self.config));
+            let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
+            out.emit(linear.name(), &quantized.weight)?;
+            report::send(host, linear.name(), &quantized.report);
+        }
+        Ok(())
+    }
+}
