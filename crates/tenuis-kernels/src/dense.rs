@@ -13,10 +13,13 @@ use std::ops::Range;
 use tenuis_core::{DType, Dense, Layout, Tensor};
 
 /// Rows of `x` up to which the dot-product kernel beats packing the weight for a matrix product.
-const FEW_ROWS: usize = 12;
+const FEW_ROWS: usize = 32;
 
 /// The same for the transposed layout, whose kernel adds to memory and not to registers.
-const FEW_ROWS_TRANSPOSED: usize = 4;
+const FEW_ROWS_TRANSPOSED: usize = 8;
+
+/// Stored rows of the transposed layout that are added at once: so many streams hide the memory's latency.
+const AXPYS: usize = 8;
 
 /// Multiplications in one task of the kernels for few rows.
 const TASK: usize = 1 << 17;
@@ -125,15 +128,15 @@ impl DenseOp {
         while column < ins {
             for row in 0..rows.len() {
                 let x = &x[(rows.start + row) * ins..][..ins];
-                if column + 4 <= ins {
-                    self.axpy::<E, 4>(x, block, row, column);
+                if column + AXPYS <= ins {
+                    self.axpy::<E, AXPYS>(x, block, row, column);
                 } else {
                     for column in column..ins {
                         self.axpy::<E, 1>(x, block, row, column);
                     }
                 }
             }
-            column += 4;
+            column += AXPYS;
         }
     }
 

@@ -2,19 +2,21 @@
 
 mod decode;
 mod fused;
+mod sorted;
 mod unpack;
 
 use crate::block::Block;
 use crate::dispatch::{Isa, LANES};
 use crate::{LinearOp, block, check_lengths, scratch, tile};
 use decode::{Runs, Zeros};
-use fused::{BLOCK_BYTES, Fused, Grouping};
+use fused::{Arranged, BLOCK_BYTES, Fused, Grouping};
+use sorted::sorted;
 use std::ops::Range;
-use tenuis_core::{Bits, GroupedInt, Layout, Representation};
+use tenuis_core::{Bits, GroupedInt, Layout, Representation, WeightError};
 use unpack::unpack;
 
 /// Rows of `x` up to which products on packed codes beat decoding tiles for a matrix product.
-const FEW_ROWS: usize = 16;
+const FEW_ROWS: usize = 32;
 
 /// Multiplications in one task of the kernel for few rows.
 const TASK: usize = 1 << 17;
@@ -24,27 +26,50 @@ const TASK: usize = 1 << 17;
 pub(crate) struct GroupedIntOp {
     weight: GroupedInt,
     isa: Isa,
-    /// The group of every column, where groups are not runs of columns.
+    /// The input at every column of `weight`, where columns were sorted by group.
+    order: Option<Vec<u32>>,
+    /// The group of every column, where groups are not runs of columns in any order.
     index: Option<Vec<u32>>,
     /// How the kernel on packed codes sees the groups; `None` where only decoding serves.
     grouping: Option<Grouping>,
 }
 
 impl GroupedIntOp {
-    /// Takes any grouped integer weight.
-    pub(crate) fn new(weight: &GroupedInt, isa: Isa) -> Self {
+    /// Takes any grouped integer weight. One whose groups are not runs of columns is repacked where that makes them so.
+    ///
+    /// # Errors
+    /// [`WeightError`]; cannot happen for a weight that was built.
+    pub(crate) fn new(weight: &GroupedInt, isa: Isa) -> Result<Self, WeightError> {
         let [_, ins] = weight.shape();
         let columns = weight.spec().group_size.columns(ins).max(1);
-        let index: Option<Vec<u32>> = weight
+        let (mut weight, mut order) = (weight.clone(), None);
+        let mut index: Option<Vec<u32>> = weight
             .group_index()
             .map(|index| index.iter().map(|&group| group as u32).collect())
             // Static groups: the index says what the position says.
             .filter(|index: &Vec<u32>| {
                 index.iter().enumerate().any(|(i, &group)| i / columns != group as usize)
             });
+        if let Some((runs, by_group)) =
+            index.as_ref().map(|index| sorted(&weight, index)).transpose()?.flatten()
+        {
+            (weight, order, index) = (runs, Some(by_group), None);
+        }
         let per = per_word(weight.spec().bits);
         let grouping = if index.is_some() { None } else { Grouping::new(ins, weight.groups(), per) };
-        Self { weight: weight.clone(), isa, index, grouping }
+        Ok(Self { weight, isa, order, index, grouping })
+    }
+
+    /// As [`LinearOp::forward`], with the columns of `x` in the order of the weight's.
+    fn multiply(&self, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        if let (1..=FEW_ROWS, Some(grouping)) = (rows, &self.grouping) {
+            return match per_word(self.bits()) {
+                16 => self.few_rows::<16>(grouping, x, rows, bias, y),
+                8 => self.few_rows::<8>(grouping, x, rows, bias, y),
+                _ => self.few_rows::<4>(grouping, x, rows, bias, y),
+            };
+        }
+        tile::forward(self.shape(), Layout::OutIn, x, rows, bias, y, |rows, tile| self.decode(rows, tile));
     }
 
     fn bits(&self) -> Bits {
@@ -95,20 +120,26 @@ impl GroupedIntOp {
         y: &mut [f32],
     ) {
         let [outs, ins] = self.weight.shape();
-        let vectors = fused::blocks(ins, PER) * PER;
+        let blocks = fused::blocks(ins, PER);
+        let (vectors, runs) = (blocks * PER, blocks.div_ceil(grouping.run()));
+        let symmetric = self.weight.spec().symmetric;
+        let stride = vectors + if symmetric { 0 } else { runs };
         let cut = (TASK / (ins * rows).max(1)).next_multiple_of(4).clamp(4, 256);
         let groups = self.weight.groups();
-        scratch::with(rows * vectors * LANES, |arranged| {
+        scratch::with(rows * stride * LANES, |arranged| {
             let (arranged, _) = arranged.as_chunks_mut::<LANES>();
-            for (x, out) in x.chunks_exact(ins.max(1)).zip(arranged.chunks_exact_mut(vectors.max(1))) {
+            for (x, out) in x.chunks_exact(ins.max(1)).zip(arranged.chunks_exact_mut(stride.max(1))) {
+                let (out, sums) = out.split_at_mut(vectors);
                 fused::arrange(x, PER, out);
+                if !symmetric {
+                    fused::sum_lanes(x, PER, grouping.run(), sums);
+                }
             }
             let arranged = &*arranged;
             block::for_each(y, [rows, outs, ins], [rows, cut], |mut block| {
                 scratch::with(block.outs().len() * groups, |scales| {
                     self.scales(&block.outs(), scales);
-                    let task = Task::<PER> { op: self, grouping, arranged, vectors, scales };
-                    task.run(&mut block);
+                    Task::<PER> { op: self, grouping, arranged, stride, vectors, scales }.run(&mut block);
                 });
                 block.add_bias(bias);
             });
@@ -129,8 +160,9 @@ fn per_word(bits: Bits) -> usize {
 struct Task<'a, const PER: usize> {
     op: &'a GroupedIntOp,
     grouping: &'a Grouping,
+    /// Rows of `x`, `stride` apart: first so many `vectors`, then their sums.
     arranged: &'a [[f32; LANES]],
-    /// Vectors in an arranged row.
+    stride: usize,
     vectors: usize,
     scales: &'a [f32],
 }
@@ -186,6 +218,12 @@ impl<const PER: usize> Task<'_, PER> {
         });
     }
 
+    fn x(&self, row: usize) -> Arranged<'_> {
+        let row = &self.arranged[row * self.stride..(row + 1) * self.stride];
+        let (vectors, sums) = row.split_at(self.vectors);
+        Arranged { vectors, sums }
+    }
+
     /// Fills `R` columns of the block from `out` on.
     fn outputs<const R: usize>(&self, block: &mut Block<'_>, out: usize, codes: [&[u8]; R]) {
         let rows = block.rows().len();
@@ -193,11 +231,23 @@ impl<const PER: usize> Task<'_, PER> {
         while row < rows {
             row += match rows - row {
                 1 => self.products::<R, 1>(block, out, row, codes),
-                2 => self.products::<R, 2>(block, out, row, codes),
-                3 => self.products::<R, 3>(block, out, row, codes),
-                _ => self.products::<R, 4>(block, out, row, codes),
+                2 => self.pairs::<2>(block, out, row, &codes),
+                3 => self.pairs::<3>(block, out, row, &codes),
+                _ => self.pairs::<4>(block, out, row, &codes),
             };
         }
+    }
+
+    /// As [`Task::products`], two columns at a time: more running sums than that do not fit the registers.
+    fn pairs<const M: usize>(&self, block: &mut Block<'_>, out: usize, row: usize, codes: &[&[u8]]) -> usize {
+        for (pair, codes) in codes.chunks(2).enumerate() {
+            match *codes {
+                [first, second] => self.products::<2, M>(block, out + 2 * pair, row, [first, second]),
+                [single] => self.products::<1, M>(block, out + 2 * pair, row, [single]),
+                _ => 0,
+            };
+        }
+        M
     }
 
     /// Fills `R` columns from `out` on in `M` rows from `row` on; returns `M`.
@@ -213,10 +263,11 @@ impl<const PER: usize> Task<'_, PER> {
         let sums = self.op.isa.run(Fused::<PER, R, M> {
             codes,
             scales: std::array::from_fn(|r| &self.scales[(out + r) * groups..(out + r + 1) * groups]),
-            zeros: std::array::from_fn(|r| self.op.zeros(first + out + r)),
-            x: std::array::from_fn(|m| {
-                &self.arranged[(row + m) * self.vectors..(row + m + 1) * self.vectors]
+            zeros: (!self.op.weight.spec().symmetric).then(|| {
+                std::array::from_fn(|r| self.op.weight.zeros_row(first + out + r).unwrap_or_default())
             }),
+            mid: self.op.bits().mid_code(),
+            x: std::array::from_fn(|m| self.x(row + m)),
             grouping: self.grouping,
         });
         for (r, sums) in sums.iter().enumerate() {
@@ -235,19 +286,23 @@ impl LinearOp for GroupedIntOp {
 
     fn forward(&self, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
         check_lengths(self.shape(), x, rows, bias, y);
-        if let (1..=FEW_ROWS, Some(grouping)) = (rows, &self.grouping) {
-            return match per_word(self.bits()) {
-                16 => self.few_rows::<16>(grouping, x, rows, bias, y),
-                8 => self.few_rows::<8>(grouping, x, rows, bias, y),
-                _ => self.few_rows::<4>(grouping, x, rows, bias, y),
-            };
-        }
-        tile::forward(self.shape(), Layout::OutIn, x, rows, bias, y, |rows, tile| self.decode(rows, tile));
+        let Some(order) = &self.order else { return self.multiply(x, rows, bias, y) };
+        let ins = order.len();
+        scratch::with(rows * ins, |moved| {
+            for (x, moved) in x.chunks_exact(ins.max(1)).zip(moved.chunks_exact_mut(ins.max(1))) {
+                for (value, &column) in moved.iter_mut().zip(order) {
+                    *value = x[column as usize];
+                }
+            }
+            self.multiply(moved, rows, bias, y);
+        });
     }
 
     fn resident_bytes(&self) -> u64 {
         let [outs, _] = self.shape();
         let zeros = if self.weight.spec().symmetric { 0 } else { outs * self.weight.groups() };
-        self.weight.stored_bytes() + zeros as u64
+        let index =
+            self.order.iter().chain(&self.index).map(|list| size_of_val(list.as_slice())).sum::<usize>();
+        self.weight.stored_bytes() + (zeros + index) as u64
     }
 }

@@ -6,6 +6,11 @@
 //! Activations stay in f32: a result differs from that of the dequantised matrix by f32 rounding alone. Results do not
 //! depend on the number of threads, because the work is cut by shape and a sum is never split between threads.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into a kernel is compiled for the baseline CPU"
+)]
+
 mod block;
 mod dense;
 mod dispatch;
@@ -47,6 +52,9 @@ pub trait LinearOp: Send + Sync + Debug {
 /// A kind without a kernel of its own is decoded once, tile by tile, to prove that it can be: [`LinearOp::forward`]
 /// has no way to fail. (Should a representation break its promise later, the outputs concerned are NaN.)
 ///
+/// An operation shares the weight's bytes, mapped or owned. The one exception is a grouped integer weight with an
+/// act-order index, which is repacked with its columns sorted by group: a copy, as packed as the original.
+///
 /// ```
 /// use std::sync::Arc;
 /// use tenuis_core::{DType, Dense, Tensor, Weight};
@@ -71,7 +79,7 @@ fn linear_op_for(weight: &Weight, isa: Isa) -> Result<Arc<dyn LinearOp>, WeightE
         return Ok(Arc::new(op));
     }
     if let Some(grouped) = weight.downcast::<GroupedInt>() {
-        return Ok(Arc::new(GroupedIntOp::new(grouped, isa)));
+        return Ok(Arc::new(GroupedIntOp::new(grouped, isa)?));
     }
     Ok(Arc::new(TiledOp::new(Arc::clone(weight))?))
 }

@@ -33,7 +33,8 @@ static ALLOCATOR: Counting = Counting;
 const SIZE: usize = 2048;
 const THREADS: usize = 2;
 
-/// A tile of 1 MiB, scales and codes of its rows, and what the `gemm` crate packs, for each thread.
+/// A tile of 1 MiB, scales and codes of its rows, and what the `gemm` crate packs, for each thread; or, when an
+/// operation is made, the packed copy of a weight whose columns get sorted.
 const ALLOWED: usize = THREADS * (4 << 20);
 
 fn peak_of(work: impl FnOnce()) -> usize {

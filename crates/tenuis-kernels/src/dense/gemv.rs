@@ -1,4 +1,5 @@
 //! Few rows of `x` against a dense matrix: bound by the bytes of the weight, which are read once.
+#![expect(clippy::needless_range_loop, reason = "one index into several arrays of registers")]
 
 use super::element::Element;
 use crate::dispatch::{Kernel, LANES, Lanes};
@@ -44,7 +45,7 @@ impl<E: Element, const R: usize, const M: usize> Kernel for Dots<'_, E, R, M> {
             }
         }
 
-        if ins % LANES != 0 {
+        if !ins.is_multiple_of(LANES) {
             for r in 0..R {
                 let rest = E::chunks(&self.weight[r][..ins * E::SIZE]).1;
                 let mut chunk = E::ZERO;

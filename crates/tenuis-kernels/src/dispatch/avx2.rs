@@ -2,7 +2,13 @@
 #![expect(unsafe_code, reason = "vector intrinsics")]
 
 use super::{Kernel, LANES, Lanes};
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_and_si256, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_slli_epi32, _mm256_srl_epi32, _mm256_storeu_ps, _mm256_sub_epi32,
+};
 
 /// The proof that the CPU has AVX2, FMA and F16C: [`Avx2::detect`] is the only way to get one.
 ///
@@ -91,21 +97,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn read_u8(self, bytes: &[u8; 8]) -> __m256 {
-        // SAFETY: the CPU has AVX2, and the array has 8 bytes.
-        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.as_ptr().cast()))) }
+    fn read_u8(self, bytes: [u8; 8]) -> __m256 {
+        // SAFETY: the CPU has AVX2.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_set_epi64x(0, i64::from_le_bytes(bytes)))) }
     }
 
     #[inline(always)]
     fn splat_word(self, value: u32) -> __m256i {
         // SAFETY: the CPU has AVX2.
         unsafe { _mm256_set1_epi32(value.cast_signed()) }
-    }
-
-    #[inline(always)]
-    fn load_words(self, values: &[u32; LANES]) -> __m256i {
-        // SAFETY: the CPU has AVX2, and the array has 32 bytes; the load needs no alignment.
-        unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -124,12 +124,6 @@ impl Lanes for Avx2 {
     fn sub(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the CPU has AVX2.
         unsafe { _mm256_sub_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn shift_left(self, a: __m256i, by: u32) -> __m256i {
-        // SAFETY: the CPU has AVX2.
-        unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(by.cast_signed())) }
     }
 
     #[inline(always)]

@@ -101,18 +101,13 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn read_u8(self, bytes: &[u8; 8]) -> Self::Floats {
-        map(*bytes, f32::from)
+    fn read_u8(self, bytes: [u8; 8]) -> Self::Floats {
+        map(bytes, f32::from)
     }
 
     #[inline(always)]
     fn splat_word(self, value: u32) -> Self::Words {
         [value; LANES]
-    }
-
-    #[inline(always)]
-    fn load_words(self, values: &[u32; LANES]) -> Self::Words {
-        *values
     }
 
     #[inline(always)]
@@ -128,11 +123,6 @@ impl Lanes for Portable {
     #[inline(always)]
     fn sub(self, a: Self::Words, b: Self::Words) -> Self::Words {
         zip(a, b, u32::wrapping_sub)
-    }
-
-    #[inline(always)]
-    fn shift_left(self, a: Self::Words, by: u32) -> Self::Words {
-        map(a, |a| a << by)
     }
 
     #[inline(always)]

@@ -45,7 +45,7 @@ impl Kernel for Runs<'_> {
             let (codes, codes_rest) = codes.as_chunks::<LANES>();
             let (out, out_rest) = out.as_chunks_mut();
             for (codes, out) in codes.iter().zip(out) {
-                let steps = l.mul_add(l.read_u8(codes), one, minus_zero);
+                let steps = l.mul_add(l.read_u8(*codes), one, minus_zero);
                 l.store(l.mul_add(steps, scales, none), out);
             }
             for (&code, out) in codes_rest.iter().zip(out_rest) {

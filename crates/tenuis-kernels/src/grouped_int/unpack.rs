@@ -29,13 +29,12 @@ fn straddling<const WIDTH: usize>(row: &[u8], out: &mut [u8]) {
 
 #[inline]
 fn spread<const WIDTH: usize>(bytes: &[u8]) -> [u8; 8] {
-    let mut word = match bytes.first_chunk::<8>() {
-        Some(&chunk) => u64::from_le_bytes(chunk),
-        None => {
-            let mut chunk = [0; 8];
-            chunk[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(chunk)
-        }
+    let mut word = if let Some(&chunk) = bytes.first_chunk::<8>() {
+        u64::from_le_bytes(chunk)
+    } else {
+        let mut chunk = [0; 8];
+        chunk[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(chunk)
     };
     let four = (1 << (4 * WIDTH)) - 1;
     word = (word & four) | ((word >> (4 * WIDTH)) & four) << 32;
