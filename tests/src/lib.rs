@@ -1,1 +1,4 @@
-//! End-to-end and parity tests of the whole workspace
+//! End-to-end and parity tests of the whole workspace, and what they share.
+
+pub mod cli;
+pub mod fixture;

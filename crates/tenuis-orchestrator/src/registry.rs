@@ -35,4 +35,4 @@ fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginE
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 3] = [("cast", "quant"), ("rtn", "quant"), ("gptq", "quant")];
+const HOMES: [(&str, &str); 3] = [("cast", "tenuis-quant"), ("rtn", "tenuis-quant"), ("gptq", "tenuis-quant")];

@@ -75,20 +75,44 @@ impl<'de> Deserialize<'de> for GroupSizing {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ScaleDtype {
+    /// As the weight is stored: bf16 beside a bf16 weight, else f16. Other programs hold scales in the model's own
+    /// type, so that f16 scales of a bf16 model would be rounded once more when they load it.
+    #[default]
+    Auto,
     /// IEEE binary32.
     F32,
-    /// IEEE binary16, as checkpoints usually have it.
-    #[default]
+    /// IEEE binary16.
     F16,
     /// The upper half of a binary32.
     Bf16,
+}
+
+impl ScaleDtype {
+    /// Settles [`ScaleDtype::Auto`] for a weight that is stored as `weight`.
+    ///
+    /// ```
+    /// use tenuis_core::DType;
+    /// use tenuis_quant::ScaleDtype;
+    /// assert_eq!(ScaleDtype::Auto.resolve(DType::BF16), ScaleDtype::Bf16);
+    /// assert_eq!(ScaleDtype::Auto.resolve(DType::F32), ScaleDtype::F16);
+    /// assert_eq!(ScaleDtype::F32.resolve(DType::BF16), ScaleDtype::F32);
+    /// ```
+    #[must_use]
+    pub const fn resolve(self, weight: DType) -> Self {
+        match (self, weight) {
+            (Self::Auto, DType::BF16) => Self::Bf16,
+            (Self::Auto, _) => Self::F16,
+            (explicit, _) => explicit,
+        }
+    }
 }
 
 impl From<ScaleDtype> for DType {
     fn from(dtype: ScaleDtype) -> Self {
         match dtype {
             ScaleDtype::F32 => Self::F32,
-            ScaleDtype::F16 => Self::F16,
+            // A caller of the bare algorithm has f32 values and no stored type.
+            ScaleDtype::Auto | ScaleDtype::F16 => Self::F16,
             ScaleDtype::Bf16 => Self::BF16,
         }
     }
@@ -188,7 +212,7 @@ impl Default for RtnConfig {
             group_size: GroupSizing::Auto,
             symmetric: true,
             mse: None,
-            scale_dtype: ScaleDtype::F16,
+            scale_dtype: ScaleDtype::Auto,
         }
     }
 }
@@ -265,7 +289,7 @@ impl Default for GptqConfig {
             block_size: 128,
             refresh_grids: false,
             mse: None,
-            scale_dtype: ScaleDtype::F16,
+            scale_dtype: ScaleDtype::Auto,
             precision: Precision::F32,
             min_rows: 32,
             fallback: FallbackPolicy::Rtn,

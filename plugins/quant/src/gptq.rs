@@ -1,6 +1,6 @@
 //! `gptq`: rounds with error compensation from the Hessian of the group's input.
 
-use crate::{report, threads};
+use crate::{report, stored_dtype, threads};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::linalg::GramView;
@@ -35,10 +35,12 @@ impl GroupTechnique for Gptq {
     fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError> {
         let hessian =
             GramView::new(group.in_features(), group.hessian()?).map_err(TechniqueError::invalid)?;
-        let first = group.linears().first().map_or("", |l| l.name());
+        let Some(first) = group.linears().first() else { return Ok(()) };
         out.host().check_cancelled()?;
-        let factor = self.pool.install(|| GptqFactor::new(hessian, group.rows(), &self.config));
-        let factor = factor.map_err(|e| report::failure(first, &e))?;
+        let mut config = self.config.clone();
+        config.scale_dtype = config.scale_dtype.resolve(stored_dtype(first));
+        let factor = self.pool.install(|| GptqFactor::new(hessian, group.rows(), &config));
+        let factor = factor.map_err(|e| report::failure(first.name(), &e))?;
         let total = group.linears().len() as u64;
         for (done, linear) in (0..).zip(group.linears()) {
             let host = out.host();

@@ -9,4 +9,13 @@ mod report;
 mod rtn;
 mod threads;
 
+use tenuis_plugin::Linear;
+use tenuis_plugin::core::DType;
+
+/// The float type that a weight is stored in, or f32 where it is not dense.
+fn stored_dtype(linear: &Linear<'_>) -> DType {
+    let name = linear.weight().descriptor().get("dtype").and_then(|v| v.as_str());
+    name.and_then(DType::from_name).unwrap_or(DType::F32)
+}
+
 tenuis_plugin::export_plugin!(cast::Cast, rtn::Rtn, gptq::Gptq);

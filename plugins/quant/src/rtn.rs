@@ -1,6 +1,6 @@
 //! `rtn`: rounds to the nearest point of an integer grid.
 
-use crate::{report, threads};
+use crate::{report, stored_dtype, threads};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::RtnConfig;
@@ -35,7 +35,9 @@ impl GroupTechnique for Rtn {
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
             let dense = linear.dense()?;
-            let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &self.config));
+            let mut config = self.config.clone();
+            config.scale_dtype = config.scale_dtype.resolve(stored_dtype(linear));
+            let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &config));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
             out.emit(linear.name(), &quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);

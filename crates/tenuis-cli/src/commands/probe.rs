@@ -4,16 +4,17 @@ use super::print;
 use crate::args::ProbeArgs;
 use crate::exit::{Code, Failure};
 use crate::plugin_dirs;
+use serde_json::Value;
 use std::sync::Arc;
-use tenuis_core::Checkpoint;
+use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
 use tenuis_eval::memory::{ProbeResult, peak_resident_bytes};
 use tenuis_model::{Model, Session};
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
-    // The empty process loads the plugins too, so that the difference is the model's alone.
-    let (_plugins, codecs) = plugin_dirs::load(&args.plugins)?;
     if let Some(dir) = &args.model {
-        let model = Model::open(Arc::new(Checkpoint::open(dir)?), &codecs)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let codecs = codecs(&checkpoint, args)?;
+        let model = Model::open(Arc::new(checkpoint), &codecs)?;
         let vocab = model.spec().vocab as u32;
         let mut session = Session::new(&model, 1, args.prompt_tokens + args.decode_tokens)?;
         let prompt: Vec<u32> = (0..args.prompt_tokens as u32).map(|i| i * 7919 % vocab).collect();
@@ -26,4 +27,19 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
         .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's peak memory"))?;
     let result = serde_json::to_string(&ProbeResult { peak_bytes }).map_err(|e| Failure::new(Code::Internal, e))?;
     print(&result)
+}
+
+/// The codecs that the checkpoint needs. Plugins are loaded only for kinds of their own: reading and hashing a library
+/// takes memory that is none of the model's.
+fn codecs(checkpoint: &Checkpoint, args: &ProbeArgs) -> Result<CodecRegistry, Failure> {
+    let builtin = CodecRegistry::builtin();
+    let stored = StoredWeights::from_checkpoint(checkpoint)?;
+    let known = |descriptor: &Value| {
+        let kind = descriptor.get("kind").and_then(Value::as_str);
+        kind.is_some_and(|kind| builtin.kinds().any(|k| k == kind))
+    };
+    if stored.descriptors().all(|(_, descriptor)| known(descriptor)) {
+        return Ok(builtin);
+    }
+    Ok(plugin_dirs::load(&args.plugins)?.1)
 }

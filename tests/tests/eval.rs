@@ -1,0 +1,218 @@
+//! `tenuis eval`, the main job, end to end: on a small fixture that ships, and on real models where the machine has
+//! them.
+
+use serde_json::Value;
+use std::path::Path;
+use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
+use tenuis_model::Model;
+use tenuis_tests::cli::{Run, shared, snapshot, tenuis};
+use tenuis_tests::fixture::Fixture;
+
+fn eval(model: &Path, data: &Path, calib: &Path, out: &Path, more: &[&str]) -> (Run, Value) {
+    let mut args: Vec<&str> = vec!["eval"];
+    let path = |p: &Path| p.to_str().unwrap().to_owned();
+    let (model, data, calib, out) = (path(model), path(data), path(calib), path(out));
+    args.extend(["--model", &model, "--data", &data, "--calib", &calib, "--out", &out]);
+    args.extend(more);
+    let run = tenuis(&args).succeeded();
+    let report = std::fs::read(Path::new(&out).join("report.json")).unwrap();
+    (run, serde_json::from_slice(&report).unwrap())
+}
+
+fn candidate<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let all = report["candidates"].as_array().unwrap();
+    all.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no candidate {name}"))
+}
+
+fn perplexity(entry: &Value) -> f64 {
+    entry["quality"]["perplexity"]["value"].as_f64().unwrap()
+}
+
+/// The file holds the components' bytes by formula, the tensors that were not touched, and the header; nothing else.
+fn assert_exact_bytes(source: &Path, written: &Path, touched_other: bool) {
+    let source = Checkpoint::open(source).unwrap();
+    let checkpoint = Checkpoint::open(written).unwrap();
+    checkpoint.verify().unwrap();
+    let stored = StoredWeights::from_checkpoint(&checkpoint).unwrap();
+    let model = Model::open(std::sync::Arc::new(Checkpoint::open(written).unwrap()), &CodecRegistry::builtin()).unwrap();
+    let mut expected = 0;
+    let mut linears = std::collections::BTreeSet::new();
+    for linear in model.spec().linears() {
+        let codecs = CodecRegistry::builtin();
+        let weight = stored.weight(&checkpoint, &codecs, &linear.name, linear.shape, linear.layout).unwrap();
+        expected += weight.stored_bytes();
+        linears.insert(linear.weight_name());
+    }
+    for name in source.names().filter(|n| !linears.contains(*n)) {
+        let (before, after) = (source.tensor(name).unwrap(), checkpoint.tensor(name).unwrap());
+        if !touched_other {
+            assert_eq!(before.data()[..], after.data()[..], "{name} was not to be touched");
+        }
+        expected += after.data().len() as u64;
+    }
+    assert_eq!(checkpoint.tensor_bytes(), expected);
+    let files: u64 = checkpoint.shard_files().map(|f| std::fs::metadata(f).unwrap().len()).sum();
+    assert_eq!(files, expected + checkpoint.header_bytes());
+    assert_eq!(files, checkpoint.file_bytes());
+}
+
+#[test]
+fn built_in_recipes_on_a_fixture() {
+    let fixture = Fixture::new("llama_gqa_llama3rope");
+    let before = snapshot(&fixture.model);
+    let out = fixture.path("out");
+    let more = ["--seq-len", "32", "--speed-repeats", "2"];
+    let (run, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
+
+    assert_eq!(report["schema"], "tenuis.report/1");
+    let schema: Value = serde_json::from_str(&tenuis(&["schema"]).succeeded().stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let problems: Vec<String> = validator.iter_errors(&report).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+
+    let names: Vec<&str> =
+        report["candidates"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["f16", "int8-rtn", "int4-rtn", "int4-gptq"]);
+    for name in ["baseline", "f16", "int8-rtn", "int4-rtn", "int4-gptq"] {
+        assert!(run.stdout.contains(name), "the table shows {name}: {}", run.stdout);
+    }
+    assert_eq!(report["baseline"]["quality"]["kl_mean"], 0.0);
+    assert_eq!(report["baseline"]["quality"]["top1_agreement"], 1.0);
+    assert_eq!(report["baseline"]["size"]["compression_ratio"], 1.0);
+    let base = perplexity(&report["baseline"]);
+    assert!((perplexity(candidate(&report, "f16")) / base - 1.0).abs() < 1e-3);
+    for entry in report["candidates"].as_array().unwrap() {
+        assert!(entry["memory"]["peak_bytes"].as_u64().unwrap() > 0);
+        assert!(entry["speed"]["prefill_tokens_per_s"].as_f64().unwrap() > 0.0);
+        assert!(entry["quality"]["kl_mean"].as_f64().unwrap() > 0.0);
+        let dir = Path::new(entry["checkpoint"].as_str().unwrap());
+        assert_exact_bytes(&fixture.model, dir, entry["name"] == "f16");
+        for side in ["tokenizer.json"] {
+            assert_eq!(std::fs::read(dir.join(side)).unwrap(), std::fs::read(fixture.model.join(side)).unwrap());
+        }
+    }
+    // Half of f32, but for the header; the ratio counts files, headers included.
+    let ratio = candidate(&report, "f16")["size"]["compression_ratio"].as_f64().unwrap();
+    assert!((1.9..=2.0).contains(&ratio), "{ratio}");
+    assert_eq!(snapshot(&fixture.model), before, "the input is never written to");
+    let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(markdown.contains("int4-gptq") && markdown.contains("evenly spaced"));
+
+    // A second run finds everything done, and says the same.
+    let (_, again) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
+    for name in names {
+        assert_eq!(candidate(&again, name)["compression"]["reused"], true, "{name}");
+        assert_eq!(candidate(&again, name)["quality"], candidate(&report, name)["quality"], "{name}");
+    }
+}
+
+#[test]
+fn every_family_goes_through_gptq() {
+    for name in [
+        "llama_gqa_llama3rope",
+        "llama_linear_headdim",
+        "llama_yarn",
+        "mistral_window",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+        "gpt2",
+    ] {
+        let fixture = Fixture::new(name);
+        let recipe = fixture.path("recipe.toml");
+        std::fs::write(
+            &recipe,
+            "name = \"w4\"\ncalibration = { samples = 16, seq_len = 64 }\n[[stages]]\ntechnique = \"gptq\"\n\
+             true_sequential = true\noptions = { bits = 4, group_size = 32 }\n",
+        )
+        .unwrap();
+        let out = fixture.path("out");
+        let more = ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
+        let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
+        let w4 = candidate(&report, "w4");
+        assert!(w4["quality"]["kl_mean"].as_f64().unwrap() < 0.1, "{name}: {}", w4["quality"]);
+        assert!(w4["speed"].is_null() && w4["memory"].is_null(), "{name}: not measured");
+        assert_exact_bytes(&fixture.model, &out.join("w4"), false);
+    }
+}
+
+/// Stages compose: the second works on what the first wrote, and its intermediate checkpoint is removed.
+#[test]
+fn two_stages_in_a_row() {
+    let fixture = Fixture::new("qwen3");
+    let recipe = fixture.path("recipe.toml");
+    std::fs::write(
+        &recipe,
+        "name = \"f16-then-int8\"\n[[stages]]\ntechnique = \"cast\"\noptions = { dtype = \"f16\" }\n\
+         [[stages]]\ntechnique = \"rtn\"\noptions = { bits = 8 }\ntargets = { include = [\"*.mlp.*\"], blocks = [0, \"1..3\"] }\n",
+    )
+    .unwrap();
+    let out = fixture.path("out");
+    let more = ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
+    let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
+    let made = candidate(&report, "f16-then-int8");
+    assert_eq!(made["compression"]["stages"].as_array().unwrap().len(), 2);
+    let inspected = tenuis(&["inspect", "--json", made["checkpoint"].as_str().unwrap()]).succeeded();
+    let inspected: Value = serde_json::from_str(&inspected.stdout).unwrap();
+    for linear in inspected["linears"].as_array().unwrap() {
+        let expected = if linear["name"].as_str().unwrap().contains(".mlp.") { "grouped_int" } else { "dense" };
+        assert_eq!(linear["representation"]["kind"], expected, "{}", linear["name"]);
+    }
+    let left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|n| n.to_string_lossy().contains("stage")), "{left:?}");
+}
+
+/// The reference perplexities of transformers 5.23 in f32, and what the issue promises of each candidate.
+#[test]
+fn tiny1m_agrees_with_transformers() {
+    let Some(shared) = shared() else { return };
+    let model = shared.join("models/tiny1m");
+    let data = shared.join("data/tinystories_val.txt");
+    let calib = shared.join("data/tinystories_train_head.txt");
+    let before = snapshot(&model);
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let more = ["--seq-len", "128", "--max-tokens", "51200", "--speed-repeats", "1"];
+    let (_, report) = eval(&model, &data, &calib, &out, &more);
+    let quality = &report["baseline"]["quality"]["perplexity"];
+    assert_eq!((quality["tokens"].as_u64(), quality["windows"].as_u64()), (Some(51_200), Some(400)));
+    assert_eq!(report["protocol"]["data"]["tokens"], 393_018);
+    let base = perplexity(&report["baseline"]);
+    assert!((base / 6.050_065 - 1.0).abs() < 1e-3, "400 windows: {base}");
+    let int8 = perplexity(candidate(&report, "int8-rtn"));
+    assert!((int8 / base - 1.0).abs() < 5e-3, "int8: {int8} beside {base}");
+    let (gptq, rtn) = (perplexity(candidate(&report, "int4-gptq")), perplexity(candidate(&report, "int4-rtn")));
+    assert!(gptq < rtn, "GPTQ {gptq} must beat RTN {rtn}");
+    for name in ["int8-rtn", "int4-rtn", "int4-gptq"] {
+        assert_exact_bytes(&model, &out.join(name), false);
+    }
+    assert_exact_bytes(&model, &out.join("f16"), true);
+    assert_eq!(snapshot(&model), before);
+}
+
+#[test]
+fn all_windows_agree_with_transformers() {
+    let Some(shared) = shared() else { return };
+    let recipe = "name = \"f16\"\n[[stages]]\ntechnique = \"cast\"\noptions = { dtype = \"f16\" }\n";
+    for (name, seq_len, max_tokens, expected) in [
+        ("tiny1m", "128", "400000", 5.888_674),
+        ("tiny1m", "256", "51200", 4.748_661),
+        ("stories260k", "128", "400000", 5.364_121),
+        ("stories260k", "128", "51200", 5.462_746),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("r.toml");
+        std::fs::write(&file, recipe).unwrap();
+        let data = shared.join("data/tinystories_val.txt");
+        let out = root.path().join("out");
+        let more = [
+            "--seq-len", seq_len, "--max-tokens", max_tokens, "--speed-repeats", "0", "--no-memory", "--recipe",
+            file.to_str().unwrap(),
+        ];
+        let (_, report) = eval(&shared.join("models").join(name), &data, &data, &out, &more);
+        let base = perplexity(&report["baseline"]);
+        assert!((base / expected - 1.0).abs() < 1e-3, "{name} at {seq_len}: {base}, expected {expected}");
+        let warnings = report["warnings"].to_string();
+        assert!(warnings.contains("flatter"), "calibrating on the evaluation text is said: {warnings}");
+    }
+}
