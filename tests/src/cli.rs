@@ -60,7 +60,8 @@ pub fn program() -> PathBuf {
 /// # Panics
 /// If there is none.
 pub fn plugin_dir() -> PathBuf {
-    let path = std::env::var_os("TENUIS_PLUGIN_DIR").map_or_else(|| build_dir().join("plugins"), PathBuf::from);
+    let path =
+        std::env::var_os("TENUIS_PLUGIN_DIR").map_or_else(|| build_dir().join("plugins"), PathBuf::from);
     assert!(path.is_dir(), "{} is not built; run `cargo xtask test`, which builds it first", path.display());
     path
 }

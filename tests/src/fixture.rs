@@ -31,9 +31,11 @@ impl Fixture {
         let model = root.path().join("model");
         std::fs::create_dir(&model).expect("writable");
         for file in ["config.json", "model.safetensors"] {
-            std::fs::copy(parity_dir().join(name).join(file), model.join(file)).expect("the fixture is there");
+            std::fs::copy(parity_dir().join(name).join(file), model.join(file))
+                .expect("the fixture is there");
         }
-        let fixture = Self { data: root.path().join("val.txt"), calib: root.path().join("calib.txt"), model, root };
+        let fixture =
+            Self { data: root.path().join("val.txt"), calib: root.path().join("calib.txt"), model, root };
         let vocab = fixture.config()["vocab_size"].as_u64().expect("a vocabulary");
         fixture.write_tokenizer(vocab);
         std::fs::write(&fixture.data, words(vocab, 4000, 1)).expect("writable");

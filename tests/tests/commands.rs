@@ -61,7 +61,9 @@ fn generation_is_repeatable() {
 fn inspect_tells_the_architecture() {
     let fixture = Fixture::new("qwen3");
     let run = tenuis(&["inspect", "--tensors", fixture.model.to_str().unwrap()]).succeeded();
-    for part in ["qwen3", "3 layers", "4 heads, 2 key/value heads", "model.layers.0.self_attn.q_norm.weight", "32.00"] {
+    for part in
+        ["qwen3", "3 layers", "4 heads, 2 key/value heads", "model.layers.0.self_attn.q_norm.weight", "32.00"]
+    {
         assert!(run.stdout.contains(part), "{part:?} is not in {}", run.stdout);
     }
     tenuis(&["inspect", "--verify", fixture.model.to_str().unwrap()]).failed_with(3, &["manifest"]);

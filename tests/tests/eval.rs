@@ -34,7 +34,9 @@ fn assert_exact_bytes(source: &Path, written: &Path, touched_other: bool) {
     let checkpoint = Checkpoint::open(written).unwrap();
     checkpoint.verify().unwrap();
     let stored = StoredWeights::from_checkpoint(&checkpoint).unwrap();
-    let model = Model::open(std::sync::Arc::new(Checkpoint::open(written).unwrap()), &CodecRegistry::builtin()).unwrap();
+    let model =
+        Model::open(std::sync::Arc::new(Checkpoint::open(written).unwrap()), &CodecRegistry::builtin())
+            .unwrap();
     let mut expected = 0;
     let mut linears = std::collections::BTreeSet::new();
     for linear in model.spec().linears() {
@@ -88,7 +90,10 @@ fn built_in_recipes_on_a_fixture() {
         let dir = Path::new(entry["checkpoint"].as_str().unwrap());
         assert_exact_bytes(&fixture.model, dir, entry["name"] == "f16");
         for side in ["tokenizer.json"] {
-            assert_eq!(std::fs::read(dir.join(side)).unwrap(), std::fs::read(fixture.model.join(side)).unwrap());
+            assert_eq!(
+                std::fs::read(dir.join(side)).unwrap(),
+                std::fs::read(fixture.model.join(side)).unwrap()
+            );
         }
     }
     // Half of f32, but for the header; the ratio counts files, headers included.
@@ -127,7 +132,8 @@ fn every_family_goes_through_gptq() {
         )
         .unwrap();
         let out = fixture.path("out");
-        let more = ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
+        let more =
+            ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
         let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
         let w4 = candidate(&report, "w4");
         assert!(w4["quality"]["kl_mean"].as_f64().unwrap() < 0.1, "{name}: {}", w4["quality"]);
@@ -148,14 +154,16 @@ fn two_stages_in_a_row() {
     )
     .unwrap();
     let out = fixture.path("out");
-    let more = ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
+    let more =
+        ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
     let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
     let made = candidate(&report, "f16-then-int8");
     assert_eq!(made["compression"]["stages"].as_array().unwrap().len(), 2);
     let inspected = tenuis(&["inspect", "--json", made["checkpoint"].as_str().unwrap()]).succeeded();
     let inspected: Value = serde_json::from_str(&inspected.stdout).unwrap();
     for linear in inspected["linears"].as_array().unwrap() {
-        let expected = if linear["name"].as_str().unwrap().contains(".mlp.") { "grouped_int" } else { "dense" };
+        let expected =
+            if linear["name"].as_str().unwrap().contains(".mlp.") { "grouped_int" } else { "dense" };
         assert_eq!(linear["representation"]["kind"], expected, "{}", linear["name"]);
     }
     let left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -181,7 +189,8 @@ fn tiny1m_agrees_with_transformers() {
     assert!((base / 6.050_065 - 1.0).abs() < 1e-3, "400 windows: {base}");
     let int8 = perplexity(candidate(&report, "int8-rtn"));
     assert!((int8 / base - 1.0).abs() < 5e-3, "int8: {int8} beside {base}");
-    let (gptq, rtn) = (perplexity(candidate(&report, "int4-gptq")), perplexity(candidate(&report, "int4-rtn")));
+    let (gptq, rtn) =
+        (perplexity(candidate(&report, "int4-gptq")), perplexity(candidate(&report, "int4-rtn")));
     assert!(gptq < rtn, "GPTQ {gptq} must beat RTN {rtn}");
     for name in ["int8-rtn", "int4-rtn", "int4-gptq"] {
         assert_exact_bytes(&model, &out.join(name), false);
@@ -206,7 +215,14 @@ fn all_windows_agree_with_transformers() {
         let data = shared.join("data/tinystories_val.txt");
         let out = root.path().join("out");
         let more = [
-            "--seq-len", seq_len, "--max-tokens", max_tokens, "--speed-repeats", "0", "--no-memory", "--recipe",
+            "--seq-len",
+            seq_len,
+            "--max-tokens",
+            max_tokens,
+            "--speed-repeats",
+            "0",
+            "--no-memory",
+            "--recipe",
             file.to_str().unwrap(),
         ];
         let (_, report) = eval(&shared.join("models").join(name), &data, &data, &out, &more);

@@ -17,11 +17,16 @@ fn eval(fixture: &Fixture, more: &[&str]) -> Run {
     let out = fixture.path("out");
     let mut command = command();
     command.arg("eval").arg("--model").arg(&fixture.model).arg("--data").arg(&fixture.data);
-    command.arg("--out").arg(&out).args(["--seq-len", "32", "--no-memory", "--speed-repeats", "0"]).args(more);
+    command
+        .arg("--out")
+        .arg(&out)
+        .args(["--seq-len", "32", "--no-memory", "--speed-repeats", "0"])
+        .args(more);
     let run: Run = command.output().unwrap().into();
     assert_eq!(snapshot(&fixture.model), before, "the input was written to");
     if run.code != 0 {
-        let left: Vec<_> = std::fs::read_dir(&out).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+        let left: Vec<_> =
+            std::fs::read_dir(&out).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
         assert!(left.is_empty(), "something partial is left: {left:?}");
     }
     run
@@ -119,7 +124,8 @@ fn fault_15_too_little_calibration_text() {
         .failed_with(INPUT, &["empty.txt", "0 tokens"]);
 
     // One window of 128 tokens is enough to run, but not for full rank of 64 and 96 features times anything smaller.
-    let text = "name = \"x\"\ncalibration = { samples = 1, seq_len = 48 }\n[[stages]]\ntechnique = \"gptq\"\n";
+    let text =
+        "name = \"x\"\ncalibration = { samples = 1, seq_len = 48 }\n[[stages]]\ntechnique = \"gptq\"\n";
     let one = recipe(&fixture, text);
     let run = eval(&fixture, &["--recipe", &one, "--calib", fixture.calib.to_str().unwrap()]).succeeded();
     assert!(run.stderr.contains("48 calibration rows") && run.stderr.contains("rank 48"), "{}", run.stderr);
@@ -166,8 +172,14 @@ fn fault_25_recipes() {
     for (text, parts) in [
         ("name = \"x\"\nsteps = []\n".to_owned(), vec!["recipe.toml:2", "steps", "`stages`"]),
         (format!("{head}colour = 1\n"), vec!["recipe.toml:4", "colour", "`options`"]),
-        (format!("{head}options = {{ bits = \"four\" }}\n"), vec!["recipe.toml:4", "stages[0].options.bits", "integer"]),
-        (format!("{head}options = {{ bits = 7 }}\n"), vec!["recipe.toml:4", "stages[0].options.bits", "2, 3, 4, 5, 6"]),
+        (
+            format!("{head}options = {{ bits = \"four\" }}\n"),
+            vec!["recipe.toml:4", "stages[0].options.bits", "integer"],
+        ),
+        (
+            format!("{head}options = {{ bits = 7 }}\n"),
+            vec!["recipe.toml:4", "stages[0].options.bits", "2, 3, 4, 5, 6"],
+        ),
         (format!("{head}options = {{ bit = 4 }}\n"), vec!["recipe.toml:4", "bit", "group_size"]),
         (
             "name = \"x\"\n[[stages]]\ntechnique = \"magic\"\n".to_owned(),

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 /// A model is a directory in Hugging Face layout: config.json, *.safetensors, tokenizer.json.
 #[derive(Debug, Parser)]
 #[command(name = "tenuis", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 unusable model, text or tokenizer, \
+#[command(
+    after_help = "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 unusable model, text or tokenizer, \
 4 wrong recipe, 5 plugin missing or failed, 6 output could not be written, 7 numerical failure, \
-8 a file changed while it was read. See docs/exit-codes.md.")]
+8 a file changed while it was read. See docs/exit-codes.md."
+)]
 pub(crate) struct Args {
     /// Worker threads; all cores by default.
     #[arg(long, global = true, value_name = "N")]

@@ -168,7 +168,9 @@ fn checkpoint_code(error: &CheckpointError) -> Code {
         | CheckpointError::NoSpace { .. }
         | CheckpointError::Duplicate { .. }
         | CheckpointError::FileName { .. } => Code::Output,
-        CheckpointError::Io { action, .. } if !["list", "map", "open", "read", "resolve"].contains(action) => {
+        CheckpointError::Io { action, .. }
+            if !["list", "map", "open", "read", "resolve"].contains(action) =>
+        {
             Code::Output
         }
         _ => Code::Input,

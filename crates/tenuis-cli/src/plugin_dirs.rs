@@ -15,7 +15,9 @@ pub(crate) fn directories(args: &PluginDirArgs) -> Vec<PathBuf> {
     if let Some(paths) = std::env::var_os("TENUIS_PLUGIN_DIR") {
         return std::env::split_paths(&paths).filter(|p| !p.as_os_str().is_empty()).collect();
     }
-    let Some(program) = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok()) else { return vec![] };
+    let Some(program) = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok()) else {
+        return vec![];
+    };
     let Some(dir) = program.parent() else { return vec![] };
     let mut found = vec![dir.join("plugins")];
     found.extend(dir.parent().map(|prefix| prefix.join("lib").join("tenuis").join("plugins")));

@@ -4,7 +4,8 @@ use crate::exit::Code;
 
 /// What the handler says: it may not format or allocate.
 #[cfg(unix)]
-const MESSAGE: &[u8] = b"error: a mapped weight file became shorter while it was read (SIGBUS); the output was not \
+const MESSAGE: &[u8] =
+    b"error: a mapped weight file became shorter while it was read (SIGBUS); the output was not \
 touched; copy the model again and start over\n";
 
 /// Turns SIGBUS into a message and the documented exit code.

@@ -13,7 +13,9 @@ pub enum WindowsError {
         seq_len: usize,
     },
     /// The text does not fill one window.
-    #[error("the text has {tokens} tokens, fewer than one window of {seq_len}; pass a longer text or a smaller --seq-len")]
+    #[error(
+        "the text has {tokens} tokens, fewer than one window of {seq_len}; pass a longer text or a smaller --seq-len"
+    )]
     TooFewTokens {
         /// Tokens of the text.
         tokens: usize,

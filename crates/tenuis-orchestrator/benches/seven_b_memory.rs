@@ -54,7 +54,8 @@ fn main() {
     let plugins = PluginRegistry::discover(&[PathBuf::from(plugins)]).unwrap();
     let codecs = CodecRegistry::builtin();
     let model = Model::open(Arc::new(Checkpoint::open(&dir).unwrap()), &codecs).unwrap();
-    let tokens = (0..CALIBRATION_TOKENS as u32).map(|i| i.wrapping_mul(2_654_435_761) % VOCAB as u32).collect();
+    let tokens =
+        (0..CALIBRATION_TOKENS as u32).map(|i| i.wrapping_mul(2_654_435_761) % VOCAB as u32).collect();
     let text = Text { path: "synthetic".into(), data: TextData { tokens, hash: "synthetic".to_owned() } };
     assert_eq!(CALIBRATION_TOKENS % SEQ_LEN, 0);
     let mut options = CompressOptions::default();

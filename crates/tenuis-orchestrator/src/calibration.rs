@@ -29,9 +29,10 @@ impl Calibration {
         if seq_len > max_positions {
             return Err(RunError::TooLong { what: "calibration seq_len", seq_len, max_positions });
         }
-        let windows = Windows::of(tokens.len(), seq_len, Some(spec.samples.saturating_mul(seq_len))).map_err(|_| {
-            RunError::TooLittleCalibration { path: text.path.clone(), tokens: tokens.len(), seq_len }
-        })?;
+        let windows =
+            Windows::of(tokens.len(), seq_len, Some(spec.samples.saturating_mul(seq_len))).map_err(|_| {
+                RunError::TooLittleCalibration { path: text.path.clone(), tokens: tokens.len(), seq_len }
+            })?;
         let starts: Vec<usize> = windows.starts().collect();
         let batches = starts
             .chunks((BATCH_TOKENS / seq_len).max(1))

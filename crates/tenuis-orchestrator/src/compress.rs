@@ -83,7 +83,7 @@ impl Workshop<'_> {
         for (index, technique) in techniques.iter().enumerate() {
             stage::check_targets(model, loaded, index, technique, self.codecs)?;
         }
-        self.calibration(model, loaded, &techniques, calibration)?;
+        calibration_for(model, loaded, &techniques, calibration)?;
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Workshop<'_> {
         target: &Path,
     ) -> Result<Candidate, RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
-        let calibration = self.calibration(model, loaded, &techniques, calibration)?;
+        let calibration = calibration_for(model, loaded, &techniques, calibration)?;
         let recipe = &loaded.recipe;
         let started = Instant::now();
         let mut key = model.checkpoint().hash().to_hex().to_string();
@@ -155,21 +155,23 @@ impl Workshop<'_> {
         let compression = Compression { reused: all_reused, seconds, stages: records };
         Ok(Candidate { dir: target.to_owned(), compression })
     }
+}
 
-    fn calibration(
-        &self,
-        model: &Model,
-        loaded: &LoadedRecipe,
-        techniques: &[&Technique],
-        text: Option<&Text>,
-    ) -> Result<Option<Calibration>, RunError> {
-        let Some(needy) = techniques.iter().find(|t| stage::needs_data(t.capabilities())) else { return Ok(None) };
-        let text = text.ok_or_else(|| RunError::NoCalibration {
-            technique: needy.id().to_owned(),
-            recipe: loaded.recipe.name.clone(),
-        })?;
-        Calibration::of(text, loaded.recipe.calibration, model.spec().max_positions).map(Some)
-    }
+/// Cuts the calibration text as the recipe asks, where any of its techniques needs it.
+fn calibration_for(
+    model: &Model,
+    loaded: &LoadedRecipe,
+    techniques: &[&Technique],
+    text: Option<&Text>,
+) -> Result<Option<Calibration>, RunError> {
+    let Some(needy) = techniques.iter().find(|t| stage::needs_data(t.capabilities())) else {
+        return Ok(None);
+    };
+    let text = text.ok_or_else(|| RunError::NoCalibration {
+        technique: needy.id().to_owned(),
+        recipe: loaded.recipe.name.clone(),
+    })?;
+    Calibration::of(text, loaded.recipe.calibration, model.spec().max_positions).map(Some)
 }
 
 /// A hidden sibling of the target for the output of a stage that is not the last.

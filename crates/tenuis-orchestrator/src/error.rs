@@ -106,7 +106,9 @@ pub enum RunError {
         seq_len: usize,
     },
     /// Windows longer than the model's context.
-    #[error("{what} of {seq_len} tokens exceeds the {max_positions} positions of the model; choose a smaller {what}")]
+    #[error(
+        "{what} of {seq_len} tokens exceeds the {max_positions} positions of the model; choose a smaller {what}"
+    )]
     TooLong {
         /// What was too long.
         what: &'static str,
@@ -116,7 +118,9 @@ pub enum RunError {
         max_positions: usize,
     },
     /// Too many calibration batches had activations that are not finite.
-    #[error("block {block}: {dropped} of {batches} calibration batches gave activations that are not finite; the model overflows on this text")]
+    #[error(
+        "block {block}: {dropped} of {batches} calibration batches gave activations that are not finite; the model overflows on this text"
+    )]
     NonFiniteActivations {
         /// The block.
         block: usize,

@@ -73,7 +73,7 @@ pub fn evaluate(
     request: &EvalRequest,
     plugins: &PluginRegistry,
     codecs: &CodecRegistry,
-    observer: Arc<dyn Observer>,
+    observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
     let mut names = BTreeSet::new();
     if let Some(twice) = request.recipes.iter().find(|r| !names.insert(r.recipe.name.as_str())) {
@@ -98,7 +98,8 @@ pub fn evaluate(
     if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
         warnings.push("calibration and evaluation text are the same file: the figures flatter".to_owned());
     }
-    let workshop = Workshop { plugins, codecs, observer: Arc::clone(&observer), options: request.compress.clone() };
+    let workshop =
+        Workshop { plugins, codecs, observer: Arc::clone(observer), options: request.compress.clone() };
     for loaded in &request.recipes {
         workshop.check(&model, loaded, calibration.as_ref())?;
     }
@@ -125,7 +126,8 @@ pub fn evaluate(
     let qualities = quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
     observer.end();
 
-    let protocol = SpeedProtocol::for_positions(max_positions).with_repeats(request.speed_repeats.unwrap_or(1));
+    let protocol =
+        SpeedProtocol::for_positions(max_positions).with_repeats(request.speed_repeats.unwrap_or(1));
     let speeds = match request.speed_repeats {
         Some(_) => {
             let rounds = (protocol.warmup + protocol.repeats) * subjects.len();

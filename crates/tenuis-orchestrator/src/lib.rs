@@ -19,7 +19,8 @@ pub use error::RunError;
 pub use evaluate::{EvalRequest, MemoryProbe, evaluate, write_report};
 pub use observer::{Observer, Silent};
 pub use recipe::{
-    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, Targets, builtin_recipes,
+    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, Targets,
+    builtin_recipes,
 };
 /// The plugin loader.
 pub use tenuis_host as plugin;

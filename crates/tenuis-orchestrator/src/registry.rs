@@ -3,23 +3,28 @@
 use crate::error::{RunError, schema_problem};
 use crate::recipe::LoadedRecipe;
 use serde_json::Value;
+use std::fmt::Write;
 use tenuis_host::{PluginError, PluginRegistry, Technique};
 
 /// Looks every stage's technique up and checks its options against the technique's own schema, before any work.
 ///
 /// # Errors
 /// [`RunError::Recipe`] with the line of the technique or option, and the known techniques or allowed values.
-pub(crate) fn resolve<'r>(registry: &'r PluginRegistry, loaded: &LoadedRecipe) -> Result<Vec<&'r Technique>, RunError> {
+pub(crate) fn resolve<'r>(
+    registry: &'r PluginRegistry,
+    loaded: &LoadedRecipe,
+) -> Result<Vec<&'r Technique>, RunError> {
     let mut techniques = Vec::with_capacity(loaded.recipe.stages.len());
     for (index, stage) in loaded.recipe.stages.iter().enumerate() {
-        let technique =
-            registry.require(&stage.technique).map_err(|error| unknown(loaded, index, &stage.technique, &error))?;
+        let technique = registry
+            .require(&stage.technique)
+            .map_err(|error| unknown(loaded, index, &stage.technique, &error))?;
         let options = Value::Object(stage.options.clone());
-        if let Err(problems) = technique.validate(&options) {
-            if let Some((pointer, message)) = schema_problem(&problems) {
-                let pointer = format!("/stages/{index}/options{pointer}");
-                return Err(loaded.origin.error(&pointer, message).into());
-            }
+        if let Err(problems) = technique.validate(&options)
+            && let Some((pointer, message)) = schema_problem(&problems)
+        {
+            let pointer = format!("/stages/{index}/options{pointer}");
+            return Err(loaded.origin.error(&pointer, message).into());
         }
         techniques.push(technique);
     }
@@ -29,10 +34,12 @@ pub(crate) fn resolve<'r>(registry: &'r PluginRegistry, loaded: &LoadedRecipe) -
 fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginError) -> RunError {
     let mut problem = error.to_string();
     if let Some((_, plugin)) = HOMES.iter().find(|(id, _)| *id == technique) {
-        problem.push_str(&format!("; it belongs to the plugin {plugin:?}, whose library was not loaded"));
+        // Writing to a string cannot fail.
+        let _ = write!(problem, "; it belongs to the plugin {plugin:?}, whose library was not loaded");
     }
     loaded.origin.error(&format!("/stages/{index}/technique"), problem).into()
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 3] = [("cast", "tenuis-quant"), ("rtn", "tenuis-quant"), ("gptq", "tenuis-quant")];
+const HOMES: [(&str, &str); 3] =
+    [("cast", "tenuis-quant"), ("rtn", "tenuis-quant"), ("gptq", "tenuis-quant")];

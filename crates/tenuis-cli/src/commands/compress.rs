@@ -12,7 +12,7 @@ use tenuis_eval::report::bytes;
 use tenuis_model::Tokenizer;
 use tenuis_orchestrator::{LoadedRecipe, Text, Workshop, builtin_recipes};
 
-pub(crate) fn run(args: CompressArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     let recipe = recipe(&args.recipe)?;
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
     let model = open(&args.model, &codecs)?;

@@ -53,7 +53,10 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<(), Failure> {
 fn eos_tokens(checkpoint: &Checkpoint) -> Vec<u32> {
     let generation = std::fs::read(checkpoint.dir().join("generation_config.json")).ok();
     let generation: Option<Value> = generation.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let ids = generation.as_ref().and_then(|g| g.get("eos_token_id")).or_else(|| checkpoint.config().get("eos_token_id"));
+    let ids = generation
+        .as_ref()
+        .and_then(|g| g.get("eos_token_id"))
+        .or_else(|| checkpoint.config().get("eos_token_id"));
     let number = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
     match ids {
         Some(Value::Array(ids)) => ids.iter().filter_map(number).collect(),

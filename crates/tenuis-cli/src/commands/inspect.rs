@@ -122,7 +122,13 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     let mut table = numbers(["representation of Linears", "count", "weights", "bytes", "bits/weight"]);
     for (kind, (count, weights, stored)) in kinds {
         let bits = 8.0 * stored as f64 / weights.max(1) as f64;
-        table.add_row([kind, count.to_string(), weights.to_string(), stored.to_string(), format!("{bits:.2}")]);
+        table.add_row([
+            kind,
+            count.to_string(),
+            weights.to_string(),
+            stored.to_string(),
+            format!("{bits:.2}"),
+        ]);
     }
     let _ = writeln!(text, "{table}");
     if args.tensors {

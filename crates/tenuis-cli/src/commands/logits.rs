@@ -11,13 +11,14 @@ use tenuis_model::ModelError;
 pub(crate) fn run(args: &LogitsArgs) -> Result<(), Failure> {
     let (_plugins, codecs) = plugin_dirs::load(&args.plugins)?;
     let model = open(&args.model, &codecs)?;
-    let file = candle_core::safetensors::load(&args.ids, &Device::Cpu).map_err(|e| Failure::input(&args.ids, e))?;
-    let ids = file
-        .get("input_ids")
-        .ok_or_else(|| Failure::input(&args.ids, "holds no tensor input_ids; write it as i64 [batch, seq]"))?;
-    let (batch, seq) = ids
-        .dims2()
-        .map_err(|_| Failure::input(&args.ids, format!("input_ids is {:?}, expected [batch, seq]", ids.dims())))?;
+    let file =
+        candle_core::safetensors::load(&args.ids, &Device::Cpu).map_err(|e| Failure::input(&args.ids, e))?;
+    let ids = file.get("input_ids").ok_or_else(|| {
+        Failure::input(&args.ids, "holds no tensor input_ids; write it as i64 [batch, seq]")
+    })?;
+    let (batch, seq) = ids.dims2().map_err(|_| {
+        Failure::input(&args.ids, format!("input_ids is {:?}, expected [batch, seq]", ids.dims()))
+    })?;
     let ids: Vec<i64> = ids
         .to_dtype(DType::I64)
         .and_then(|t| t.flatten_all())
@@ -28,7 +29,9 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<(), Failure> {
         .iter()
         .map(|&id| u32::try_from(id).ok().filter(|&t| (t as usize) < vocab).ok_or(id))
         .collect::<Result<Vec<u32>, i64>>()
-        .map_err(|id| Failure::input(&args.ids, format!("token id {id} is outside the vocabulary 0..{vocab}")))?;
+        .map_err(|id| {
+            Failure::input(&args.ids, format!("token id {id} is outside the vocabulary 0..{vocab}"))
+        })?;
     let mut out: HashMap<String, Tensor> = HashMap::new();
     out.insert("logits".to_owned(), model.logits(&tokens, batch, seq)?);
     for (index, hidden) in model.hidden_states(&tokens, batch, seq)?.into_iter().enumerate() {

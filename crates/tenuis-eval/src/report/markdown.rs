@@ -69,7 +69,10 @@ impl Report {
             )?;
         }
         writeln!(out, "- Size: the weight files on disk, headers included. Ratio: baseline ÷ model.")?;
-        writeln!(out, "- Memory: peak of a fresh process at work beyond an empty one, touched file pages included.")?;
+        writeln!(
+            out,
+            "- Memory: peak of a fresh process at work beyond an empty one, touched file pages included."
+        )?;
         let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
         writeln!(out, "- Machine: {cpu}, {} threads, {}.", self.machine.threads, self.machine.platform)?;
         for warning in &self.warnings {
@@ -85,7 +88,12 @@ impl Report {
 fn write_candidate(out: &mut String, candidate: &Entry) -> fmt::Result {
     writeln!(out, "\n## {}\n\n`{}`", candidate.name, candidate.checkpoint)?;
     let Some(compression) = &candidate.compression else { return Ok(()) };
-    writeln!(out, "\nMade in {:.1} s{}.\n", compression.seconds, if compression.reused { ", reused" } else { "" })?;
+    writeln!(
+        out,
+        "\nMade in {:.1} s{}.\n",
+        compression.seconds,
+        if compression.reused { ", reused" } else { "" }
+    )?;
     for stage in &compression.stages {
         writeln!(out, "- {} {}: {} weights", stage.technique, stage.version, stage.weights)?;
         if stage.calibration_rows > 0 {

@@ -1,6 +1,7 @@
 //! Where the keys of a recipe stand, so that an error can name the line.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
@@ -67,7 +68,8 @@ impl Origin {
         let span = error.span();
         let line = span.as_ref().map(|s| line_of(text, s.start));
         // The value with the greatest pointer among those of the line is the one the reader was at.
-        let key = line.and_then(|l| self.lines.iter().filter(|&(_, &at)| at == l).map(|(p, _)| p).next_back());
+        let key =
+            line.and_then(|l| self.lines.iter().filter(|&(_, &at)| at == l).map(|(p, _)| p).next_back());
         let problem = error.message().replace('\n', "; ");
         RecipeError { file: self.file.clone(), line, key: key.and_then(|k| dotted(k)), problem }
     }
@@ -78,7 +80,8 @@ fn dotted(pointer: &str) -> Option<String> {
     let mut key = String::new();
     for part in pointer.split('/').skip(1) {
         if part.bytes().all(|b| b.is_ascii_digit()) && !key.is_empty() {
-            key.push_str(&format!("[{part}]"));
+            // Writing to a string cannot fail.
+            let _ = write!(key, "[{part}]");
         } else {
             if !key.is_empty() {
                 key.push('.');
@@ -90,7 +93,7 @@ fn dotted(pointer: &str) -> Option<String> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 fn walk_table(table: &DeTable<'_>, pointer: &str, text: &str, lines: &mut BTreeMap<String, usize>) {

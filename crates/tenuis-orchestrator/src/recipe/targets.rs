@@ -55,7 +55,8 @@ impl Targets {
         for (key, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
             for (index, pattern) in patterns.iter().enumerate() {
                 Glob::new(pattern).map_err(|e| {
-                    origin.error(&format!("/stages/{stage}/targets/{key}/{index}"), format!("bad pattern: {e}"))
+                    origin
+                        .error(&format!("/stages/{stage}/targets/{key}/{index}"), format!("bad pattern: {e}"))
                 })?;
             }
         }
@@ -72,7 +73,12 @@ impl Targets {
     ///
     /// # Errors
     /// [`RecipeError`] where a chosen block does not exist.
-    pub fn resolve(&self, origin: &Origin, stage: usize, blocks: usize) -> Result<ResolvedTargets, RecipeError> {
+    pub fn resolve(
+        &self,
+        origin: &Origin,
+        stage: usize,
+        blocks: usize,
+    ) -> Result<ResolvedTargets, RecipeError> {
         let compile = |patterns: &[String]| -> Vec<GlobMatcher> {
             patterns.iter().filter_map(|p| Glob::new(p).ok()).map(|g| g.compile_matcher()).collect()
         };
@@ -83,7 +89,8 @@ impl Targets {
                 for (index, range) in selectors.iter().map(|s| s.range().unwrap_or_default()).enumerate() {
                     if range.end > blocks {
                         let pointer = format!("/stages/{stage}/targets/blocks/{index}");
-                        let problem = format!("block {} does not exist; allowed are 0..{blocks}", range.end - 1);
+                        let problem =
+                            format!("block {} does not exist; allowed are 0..{blocks}", range.end - 1);
                         return Err(origin.error(&pointer, problem));
                     }
                     chosen[range].fill(true);
@@ -130,8 +137,8 @@ impl ResolvedTargets {
     }
 
     /// The include patterns that match none of `names`.
-    pub fn unmatched<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-        self.include.iter().position(|g| !names.clone().any(|n| g.is_match(n)))
+    pub fn unmatched(&self, names: &[String]) -> Option<usize> {
+        self.include.iter().position(|g| !names.iter().any(|n| g.is_match(n)))
     }
 }
 

@@ -57,7 +57,9 @@ impl Outcome {
     pub(super) fn skip(&mut self, name: &str, count: usize) {
         if !self.record.skipped.iter().any(|s| s == name) {
             self.record.skipped.push(name.to_owned());
-            self.record.warnings.push(format!("{name} holds {count} values that are not finite; copied through"));
+            self.record
+                .warnings
+                .push(format!("{name} holds {count} values that are not finite; copied through"));
         }
     }
 
@@ -66,7 +68,10 @@ impl Outcome {
         self.record.weights += output.weights.len();
         let metrics = output.metrics.iter();
         self.record.metrics.extend(
-            metrics.map(|(key, value)| Metric { key: key.clone(), value: Some(*value).filter(|v| v.is_finite()) }),
+            metrics.map(|(key, value)| Metric {
+                key: key.clone(),
+                value: Some(*value).filter(|v| v.is_finite()),
+            }),
         );
         let loud = output.log.iter().filter(|l| l.level <= LogLevel::Warn);
         self.record.warnings.extend(loud.map(|l| l.message.clone()));

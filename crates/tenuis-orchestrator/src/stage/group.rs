@@ -41,7 +41,7 @@ impl GroupRun<'_, '_> {
         &mut self,
         block: &Block,
         original: Option<&Block>,
-        task: GroupTask<'_>,
+        task: &GroupTask<'_>,
         stream: Option<&Stream>,
     ) -> Result<BTreeMap<String, Weight>, RunError> {
         let mut members = Vec::with_capacity(task.linears.len());
@@ -69,11 +69,11 @@ impl GroupRun<'_, '_> {
         input.n_blocks = self.n_blocks as u32;
         input.rows = task.stats.as_ref().map_or(0, LayerStats::rows);
         input.hessian = task.stats.as_ref().and_then(LayerStats::gram).map(|g| g.view().values());
-        input.moments = moments.as_ref().map(|(sum_abs, sum_sq, max_abs)| Moments { sum_abs, sum_sq, max_abs });
+        input.moments =
+            moments.as_ref().map(|(sum_abs, sum_sq, max_abs)| Moments { sum_abs, sum_sq, max_abs });
 
-        let mut tiles = stream
-            .filter(|_| self.capabilities.needs_inputs())
-            .map(|s| s.tiles(block, task.group));
+        let mut tiles =
+            stream.filter(|_| self.capabilities.needs_inputs()).map(|s| s.tiles(block, task.group));
         if let Some(tiles) = &mut tiles {
             input.tiles = Some(tiles);
         }
@@ -89,7 +89,11 @@ impl GroupRun<'_, '_> {
     }
 
     /// Runs the technique on a prepared group.
-    pub(super) fn run(&mut self, first: &str, input: GroupInput<'_>) -> Result<BTreeMap<String, Weight>, RunError> {
+    pub(super) fn run(
+        &mut self,
+        first: &str,
+        input: GroupInput<'_>,
+    ) -> Result<BTreeMap<String, Weight>, RunError> {
         let output = self.technique.run(input).map_err(|source| RunError::Technique {
             weight: first.to_owned(),
             technique: self.job.technique.id().to_owned(),
@@ -99,7 +103,9 @@ impl GroupRun<'_, '_> {
             return Err(RunError::Unsupported {
                 technique: self.job.technique.id().to_owned(),
                 recipe: self.job.loaded.recipe.name.clone(),
-                problem: format!("wants input scales of {name} folded into its producer, which this version cannot do"),
+                problem: format!(
+                    "wants input scales of {name} folded into its producer, which this version cannot do"
+                ),
             });
         }
         self.outcome.note(&output);

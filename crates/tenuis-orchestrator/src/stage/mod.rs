@@ -66,10 +66,11 @@ pub(crate) fn check_targets(
     if technique.capabilities().any_tensor() {
         names.extend(model.checkpoint().names().map(str::to_owned));
     }
-    if let Some(pattern) = targets.unmatched(names.iter().map(String::as_str)) {
+    if let Some(pattern) = targets.unmatched(&names) {
         let examples = names.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(", ");
         let pointer = format!("/stages/{index}/targets/include/{pattern}");
-        let problem = format!("{:?} matches no weight; names look like {examples}", stage.targets.include[pattern]);
+        let problem =
+            format!("{:?} matches no weight; names look like {examples}", stage.targets.include[pattern]);
         return Err(loaded.origin.error(&pointer, problem).into());
     }
     if targets.head && spec.tied {
@@ -158,7 +159,15 @@ pub(crate) fn run(
         }
         let mut block = model.load_block(index)?;
         let source = original.as_ref().map(|m| m.load_block(index)).transpose()?;
-        compress_block(&mut run, &mut block, index, source.as_ref(), &targets, stage.true_sequential, &mut stream)?;
+        compress_block(
+            &mut run,
+            &mut block,
+            index,
+            source.as_ref(),
+            &targets,
+            stage.true_sequential,
+            &mut stream,
+        )?;
         for linear in block.spec().linears() {
             if let Some(weight) = block.weight(&linear.name) {
                 writer.put_weight(&linear.name, weight.as_ref())?;
@@ -200,13 +209,13 @@ fn compress_block(
     let chosen: Vec<(usize, Vec<_>)> = groups
         .iter()
         .enumerate()
-        .map(|(g, group)| (g, group.linears.iter().filter(|l| targets.in_block(index, &l.name)).cloned().collect()))
+        .map(|(g, group)| {
+            (g, group.linears.iter().filter(|l| targets.in_block(index, &l.name)).cloned().collect())
+        })
         .filter(|(_, linears): &(usize, Vec<_>)| !linears.is_empty())
         .collect();
-    let needs = StatsNeeds {
-        hessian: run.capabilities.needs_hessian(),
-        moments: run.capabilities.needs_moments(),
-    };
+    let needs =
+        StatsNeeds { hessian: run.capabilities.needs_hessian(), moments: run.capabilities.needs_moments() };
     let rounds: Vec<&[(usize, Vec<_>)]> = match (stream.is_some(), true_sequential) {
         (true, true) => chosen.chunks(1).collect(),
         _ => vec![&chosen[..]],
@@ -221,14 +230,14 @@ fn compress_block(
             // Each set of statistics is dropped as soon as its group is done: a Hessian may be half a gigabyte.
             let stats = statistics.get_mut(position).and_then(Option::take);
             let task = GroupTask { block_index: index, group: *group, linears, stats };
-            let new = run.group(block, original, task, stream.as_ref())?;
+            let new = run.group(block, original, &task, stream.as_ref())?;
             for (name, weight) in new {
                 block.set_weight(&name, weight)?;
             }
         }
     }
     if let Some(stream) = stream {
-        stream.advance(block, index)?;
+        stream.advance(block)?;
     }
     Ok(())
 }

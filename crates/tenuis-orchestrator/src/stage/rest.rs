@@ -89,7 +89,8 @@ fn changed(
     if tensor.shape().len() > 2 || tensor.shape().is_empty() {
         return Ok(tensor);
     }
-    let dense = Dense::new(tensor.clone()).map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
+    let dense =
+        Dense::new(tensor.clone()).map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
     let weight: Weight = Arc::new(dense);
     let chosen = run.capabilities.any_tensor()
         && match block_of(name) {

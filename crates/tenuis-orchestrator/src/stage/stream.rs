@@ -29,10 +29,10 @@ struct StatsTap<'a> {
 
 impl Tap for StatsTap<'_> {
     fn input(&mut self, group: usize, x: &[f32]) {
-        if let Some(Some(stats)) = self.slots.get_mut(group) {
-            if let Err(error) = stats.update(x) {
-                self.error = Some(error);
-            }
+        if let Some(Some(stats)) = self.slots.get_mut(group)
+            && let Err(error) = stats.update(x)
+        {
+            self.error = Some(error);
         }
     }
 }
@@ -107,7 +107,8 @@ impl Stream {
         let mut stats = LayerStats::new(model.spec().d_model, needs);
         for hidden in &self.hidden {
             let x = model.final_norm(hidden)?;
-            let x = x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(tenuis_model::ModelError::from)?;
+            let x =
+                x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(tenuis_model::ModelError::from)?;
             stats.update(&x).map_err(|source| RunError::Statistics { block: blocks, source })?;
         }
         Ok(stats)
@@ -123,7 +124,7 @@ impl Stream {
     }
 
     /// Replaces the hidden states by the block's outputs.
-    pub(crate) fn advance(&mut self, block: &Block, _index: usize) -> Result<(), RunError> {
+    pub(crate) fn advance(&mut self, block: &Block) -> Result<(), RunError> {
         for hidden in &mut self.hidden {
             *hidden = block.forward(hidden, None)?;
         }
