@@ -143,24 +143,67 @@ fn reversed<T: Real>(
 ) -> Result<Vec<T>, FactorError> {
     let n = hessian.features();
     let mut data = vec![T::ZERO; n * n];
-    data.par_chunks_mut(n).enumerate().try_for_each(|(b, column)| {
-        // Element (a, b) of the reversal is element (n−1−a, n−1−b) of the permuted Hessian.
-        let at = |k: usize| order.map_or(n - 1 - k, |o| o[n - 1 - k] as usize);
-        let j = at(b);
-        let mut finite = T::ZERO;
-        for (a, slot) in column.iter_mut().enumerate().skip(b) {
-            *slot = T::of_f32(hessian.get(at(a), j));
-            finite += *slot * T::ZERO;
+    data.par_chunks_mut(COLUMNS * n).enumerate().try_for_each(|(task, columns)| {
+        let first = task * COLUMNS;
+        match order {
+            Some(order) => permuted(columns, first, hessian, order),
+            None => in_place(columns, first, hessian),
         }
-        if !finite.finite() {
-            let bad = (0..n).find(|&i| !hessian.get(i, j).is_finite()).unwrap_or(j);
-            return Err(FactorError::NonFinite { row: bad.min(j), column: bad.max(j) });
+        for (b, column) in (first..).zip(columns.chunks_exact_mut(n)) {
+            let at = |k: usize| order.map_or(n - 1 - k, |o| o[n - 1 - k] as usize);
+            let finite: T = column.iter().map(|&v| v * T::ZERO).sum();
+            if !finite.finite() {
+                let a = column.iter().position(|v| !v.finite()).unwrap_or(b);
+                return Err(FactorError::NonFinite { row: at(a).min(at(b)), column: at(a).max(at(b)) });
+            }
+            let diagonal = column[b].as_f64();
+            column[b] = T::of_f64(if diagonal == 0.0 { dead } else { diagonal } + damp);
         }
-        let diagonal = column[b].as_f64();
-        column[b] = T::of_f64(if diagonal == 0.0 { dead } else { diagonal } + damp);
         Ok(())
     })?;
     Ok(data)
+}
+
+/// Columns that one task fills: as many as lines of one cache set.
+const COLUMNS: usize = 8;
+/// Rows that it moves at a time: one cache line of f32.
+const ROWS: usize = 16;
+
+/// Element (a, b) of the reversal is element (n−1−a, n−1−b) of the Hessian.
+fn in_place<T: Real>(columns: &mut [T], first: usize, hessian: GramView<'_>) {
+    let n = hessian.features();
+    let width = columns.len() / n;
+    // The corner that the diagonal crosses.
+    for b in first..first + width {
+        for a in b..first + width {
+            columns[(b - first) * n + a] = T::of_f32(hessian.get(n - 1 - a, n - 1 - b));
+        }
+    }
+    // Below it, some rows at a time, so that every column is written by the cache line.
+    let mut tile = [[T::ZERO; ROWS]; COLUMNS];
+    for a in (first + width..n).step_by(ROWS) {
+        let height = ROWS.min(n - a);
+        for k in 0..height {
+            let i = n - 1 - (a + k);
+            let from = &hessian.upper_row(i)[n - first - width - i..][..width];
+            for (lane, &value) in tile.iter_mut().zip(from.iter().rev()) {
+                lane[k] = T::of_f32(value);
+            }
+        }
+        for (lane, column) in tile.iter().zip(columns.chunks_exact_mut(n)) {
+            column[a..a + height].copy_from_slice(&lane[..height]);
+        }
+    }
+}
+
+fn permuted<T: Real>(columns: &mut [T], first: usize, hessian: GramView<'_>, order: &[u32]) {
+    let n = hessian.features();
+    for (b, column) in (first..).zip(columns.chunks_exact_mut(n)) {
+        let j = order[n - 1 - b] as usize;
+        for (value, &i) in column[b..].iter_mut().zip(order[..n - b].iter().rev()) {
+            *value = T::of_f32(hessian.get(i as usize, j));
+        }
+    }
 }
 
 #[cfg(test)]

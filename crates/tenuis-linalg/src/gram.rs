@@ -83,21 +83,19 @@ impl Gram {
             return;
         }
         assert_eq!(x.len() % n, 0, "{} values are no whole number of rows of {n}", x.len());
-        let tile = tile_width(n);
-        let bands = n.div_ceil(tile);
-        // The heaviest work first would need sorting; equal tiles in one flat list balance as well.
-        let tiles: Vec<(usize, usize)> =
-            (0..bands).flat_map(|i| (i..bands).map(move |j| (i * tile, j * tile))).collect();
+        let pieces = pieces(n);
         for chunk in x.chunks(ROWS_PER_PASS * n) {
             let dst = Destination(self.data.as_mut_ptr());
             let rows = chunk.len() / n;
-            tiles.par_iter().for_each(|&(i, j)| {
-                let block = |first: usize| MatRef::new(&chunk[first..], [rows, tile.min(n - first)], [n, 1]);
-                // SAFETY: (i, j) is the corner of a tile inside the n × n buffer, no two tiles overlap, and the
-                // buffer is borrowed uniquely for the whole loop.
+            pieces.par_iter().for_each(|piece| {
+                let block = |first: usize, width: usize| MatRef::new(&chunk[first..], [rows, width], [n, 1]);
+                let lhs = block(piece.row, piece.height).transposed();
+                let rhs = block(piece.column, piece.width);
+                // SAFETY: the piece lies inside the n × n buffer, no two pieces overlap, and the buffer is borrowed
+                // uniquely for the whole loop.
                 #[expect(unsafe_code, reason = "tiles of one row-major matrix cannot be split into slices")]
                 unsafe {
-                    multiply_add_at(dst.at(i * n + j), [n, 1], 1.0, block(i).transposed(), block(j));
+                    multiply_add_at(dst.at(piece.row * n + piece.column), [n, 1], 1.0, lhs, rhs);
                 }
             });
         }
@@ -107,13 +105,33 @@ impl Gram {
 /// Rows of the input per sweep over the triangle: the chunk stays in a last-level cache for the usual widths.
 const ROWS_PER_PASS: usize = 1024;
 
-/// Wide enough that packing is amortised, narrow enough for many tasks and little waste on the diagonal.
-const fn tile_width(features: usize) -> usize {
-    match features {
-        0..=512 => 64,
-        513..=2048 => 128,
-        _ => 256,
+/// Rows of a strip on the diagonal; half of its first square is computed in vain.
+const STRIP: usize = 128;
+
+/// A rectangle of the result.
+struct Piece {
+    row: usize,
+    column: usize,
+    height: usize,
+    width: usize,
+}
+
+/// Covers the upper triangle: square tiles, wide because packing the operands costs less the wider they are, and on
+/// the diagonal strips. Their sizes depend on the matrix alone; some twenty pieces or more keep many threads busy.
+fn pieces(n: usize) -> Vec<Piece> {
+    let tile = (n / 6).next_multiple_of(STRIP).clamp(STRIP, 1024);
+    let mut pieces = Vec::new();
+    for row in (0..n).step_by(tile) {
+        let height = tile.min(n - row);
+        for column in (row + tile..n).step_by(tile) {
+            pieces.push(Piece { row, column, height, width: tile.min(n - column) });
+        }
+        for strip in (row..row + height).step_by(STRIP) {
+            let (height, width) = (STRIP.min(n - strip), row + height - strip);
+            pieces.push(Piece { row: strip, column: strip, height: height.min(width), width });
+        }
     }
+    pieces
 }
 
 #[derive(Clone, Copy)]

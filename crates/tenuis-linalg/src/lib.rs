@@ -19,9 +19,11 @@ mod gram;
 mod matmul;
 mod real;
 mod stats;
+mod transpose;
 
 pub use factor::{FactorError, InverseFactor, inverse_factor};
 pub use gram::{Gram, GramError, GramView};
 pub use matmul::{MatMut, MatRef, multiply_add};
 pub use real::Real;
 pub use stats::{LayerStats, Moments, StatsError, StatsNeeds};
+pub use transpose::transpose;

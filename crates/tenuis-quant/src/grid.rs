@@ -23,7 +23,7 @@ pub(crate) struct GridFit<T> {
 }
 
 /// `w ≈ scale · (clamp(round(w / scale) + zero, 0, max_code) − zero)`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Grid<T> {
     pub(crate) scale: T,
     pub(crate) zero: T,
@@ -39,6 +39,10 @@ impl<T: Real> Grid<T> {
     #[inline(always)]
     pub(crate) fn value(self, code: T) -> T {
         self.scale * (code - self.zero)
+    }
+
+    fn to_f32(self) -> Grid<f32> {
+        Grid { scale: self.scale.as_f32(), zero: self.zero.as_f32() }
     }
 }
 
@@ -58,7 +62,7 @@ impl<T: Real> GridFit<T> {
         self.max_code
     }
 
-    /// Whether [`GridFit::search`] looks at more than the range.
+    /// Whether [`GridFit::search`] finds another grid than [`GridFit::span`].
     pub(crate) const fn searches(&self) -> bool {
         self.mse.is_some()
     }
@@ -70,20 +74,22 @@ impl<T: Real> GridFit<T> {
     }
 
     /// The grid of a group: spans its range, or the clipped range with the least error.
-    pub(crate) fn search(&self, values: &[T]) -> Grid<T> {
-        let (min, max) =
-            values.iter().fold((T::ZERO, T::ZERO), |(min, max), &v| (min.smaller(v), max.larger(v)));
-        let (min, max) = self.widen(min, max);
-        let Some(search) = self.mse else { return self.over(min, max) };
+    pub(crate) fn search(&self, values: &[f32]) -> Grid<T> {
+        let (min, max) = values.iter().fold((0.0f32, 0.0f32), |(min, max), &v| (min.min(v), max.max(v)));
+        let (min, max) = self.widen(T::of_f32(min), T::of_f32(max));
         let mut best = self.over(min, max);
+        let Some(search) = self.mse else { return best };
         // Errors in units of the widest step: no power of a tiny weight can vanish.
-        let measure = clip::Measure { unit: best.scale, max_code: self.max_code, norm: search.norm as f32 };
-        let mut least = measure.error(best, values);
+        let measure = clip::Measure {
+            unit: best.scale.as_f32(),
+            max_code: self.max_code.as_f32(),
+            norm: search.norm as f32,
+        };
+        let mut least = measure.error_below(f32::INFINITY, best.to_f32(), values).unwrap_or(f32::INFINITY);
         for step in 1..search.candidates() {
             let keep = T::of_f64(1.0 - f64::from(step) / f64::from(search.grid));
             let grid = self.over(keep * min, keep * max);
-            let error = measure.error(grid, values);
-            if error < least {
+            if let Some(error) = measure.error_below(least, grid.to_f32(), values) {
                 (best, least) = (grid, error);
             }
         }

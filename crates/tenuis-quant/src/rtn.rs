@@ -2,7 +2,7 @@
 
 use crate::config::RtnConfig;
 use crate::error::QuantError;
-use crate::grid::GridFit;
+use crate::grid::{Grid, GridFit};
 use crate::report::{QuantReport, Quantized};
 use rayon::prelude::*;
 use tenuis_core::{GroupedInt, GroupedIntSpec};
@@ -54,18 +54,11 @@ pub fn rtn(weight: &[f32], shape: [usize; 2], config: &RtnConfig) -> Result<Quan
             let parts =
                 codes.chunks_mut(columns).zip(weight.chunks(columns)).zip(scales.iter_mut().zip(zeros));
             // f64 costs little beside the memory traffic and decides ties as the exact quotient would.
-            let mut group = Vec::with_capacity(columns);
             let mut error = 0.0;
             for ((codes, weight), (scale, zero)) in parts {
-                group.clear();
-                group.extend(weight.iter().map(|&w| f64::from(w)));
-                let grid = fit.search(&group);
+                let grid = fit.search(weight);
                 (*scale, *zero) = (grid.scale as f32, grid.zero as u8);
-                for (code, &w) in codes.iter_mut().zip(&group) {
-                    let exact = grid.code(w, fit.max_code());
-                    *code = exact as u8;
-                    error += (w - grid.value(exact)).powi(2);
-                }
+                error += round(grid, fit.max_code(), weight, codes);
             }
             error
         })
@@ -76,12 +69,73 @@ pub fn rtn(weight: &[f32], shape: [usize; 2], config: &RtnConfig) -> Result<Quan
     Ok(Quantized { weight, report })
 }
 
+/// Independent sums of a group's errors.
+const LANES: usize = 8;
+
+/// Chooses the codes of a group; returns `Σ(w − ŵ)²`.
+fn round(grid: Grid<f64>, max_code: f64, weight: &[f32], codes: &mut [u8]) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the CPU has both features.
+        #[expect(unsafe_code, reason = "calls code compiled for a newer instruction set")]
+        unsafe {
+            return round_with_avx2(grid, max_code, weight, codes);
+        }
+    }
+    round_body(grid, max_code, weight, codes)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn round_with_avx2(grid: Grid<f64>, max_code: f64, weight: &[f32], codes: &mut [u8]) -> f64 {
+    round_body(grid, max_code, weight, codes)
+}
+
+#[expect(clippy::inline_always, reason = "compiled once for each instruction set")]
+#[inline(always)]
+fn round_body(grid: Grid<f64>, max_code: f64, weight: &[f32], codes: &mut [u8]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = weight.as_chunks::<LANES>();
+    let (code_chunks, code_rest) = codes.as_chunks_mut::<LANES>();
+    let one = |w: f32| {
+        let code = grid.code(f64::from(w), max_code);
+        // Through i32, which has a vector instruction where u8 has none.
+        (code as i32 as u8, (f64::from(w) - grid.value(code)).powi(2))
+    };
+    for (chunk, codes) in chunks.iter().zip(code_chunks) {
+        for ((sum, &w), slot) in sums.iter_mut().zip(chunk).zip(codes) {
+            let (code, error) = one(w);
+            *slot = code;
+            *sum += error;
+        }
+    }
+    for (&w, slot) in rest.iter().zip(code_rest) {
+        let (code, error) = one(w);
+        *slot = code;
+        sums[0] += error;
+    }
+    sums.iter().sum()
+}
+
 /// Checks that a weight fits its shape and is finite.
 pub(crate) fn check_weight(weight: &[f32], shape: [usize; 2]) -> Result<(), QuantError> {
     if shape[0].checked_mul(shape[1]) != Some(weight.len()) {
         return Err(QuantError::Shape { shape, found: weight.len() });
     }
-    match weight.par_iter().position_first(|w| !w.is_finite()) {
+    let part = 1 << 14;
+    // w·0 is 0 for a finite w and NaN for any other, and a sum of them takes no branches.
+    let sound = |part: &[f32]| {
+        let (lanes, rest) = part.as_chunks::<16>();
+        let mut sums = [0.0f32; 16];
+        for lane in lanes {
+            for (sum, &w) in sums.iter_mut().zip(lane) {
+                *sum += w * 0.0;
+            }
+        }
+        sums.iter().chain(rest).map(|w| w * 0.0).sum::<f32>() == 0.0
+    };
+    let bad = weight.par_chunks(part).position_first(|part| !sound(part));
+    match bad.and_then(|p| (p * part..weight.len()).find(|&at| !weight[at].is_finite())) {
         None => Ok(()),
         Some(at) => {
             Err(QuantError::NonFiniteWeight { row: at / shape[1], column: at % shape[1], value: weight[at] })

@@ -6,6 +6,7 @@
 
 use crate::matmul::{MatMut, MatRef, multiply_add};
 use crate::real::Real;
+use crate::transpose::transpose;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
     LltError, LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
@@ -154,20 +155,15 @@ pub(super) fn invert<T: Real>(a: &mut [T], n: usize) {
 /// Copies rows `first..` of a block column into row-major order.
 fn gather<T: Real>(panel: &mut [T], columns: &[T], n: usize, first: usize, width: usize) {
     panel.par_chunks_mut(ROWS * width).enumerate().for_each(|(task, rows)| {
-        let offset = first + task * ROWS;
-        for (column, values) in columns.chunks_exact(n).enumerate() {
-            for (row, value) in rows.chunks_exact_mut(width).zip(&values[offset..]) {
-                row[column] = *value;
-            }
-        }
+        let shape = [width, rows.len() / width];
+        transpose::<8, 16, _, _>(&columns[first + task * ROWS..], n, rows, width, shape, |v| v);
     });
 }
 
 /// Copies row-major rows back to rows `first..` of a block column.
 fn scatter<T: Real>(panel: &[T], columns: &mut [T], n: usize, first: usize, width: usize) {
-    columns.par_chunks_mut(n).enumerate().for_each(|(column, values)| {
-        for (value, row) in values[first..].iter_mut().zip(panel.chunks_exact(width)) {
-            *value = row[column];
-        }
+    columns.par_chunks_mut(8 * n).enumerate().for_each(|(task, columns)| {
+        let shape = [panel.len() / width, columns.len() / n];
+        transpose::<16, 8, _, _>(&panel[8 * task..], width, &mut columns[first..], n, shape, |v| v);
     });
 }

@@ -100,7 +100,8 @@ fn strip<T: Real, const N: usize, const FUSED: bool>(
             let error = (weight - grids[lane].value(code)) / diagonal;
             errors[lane] = error;
             damped[lane] += error * error;
-            codes[lane] = code.as_f32() as u8;
+            // Through i32, which has a vector instruction where u8 has none.
+            codes[lane] = code.as_f32() as i32 as u8;
         }
         now.copy_from_slice(&errors);
         for (column, &weight) in later.chunks_exact_mut(rows).zip(&factor[i + 1..]) {

@@ -156,7 +156,7 @@ impl GptqFactor {
             group_index: index.is_some(),
         };
         let zeros = (!config.symmetric).then_some(&*zeros);
-        let weight = GroupedInt::from_codes(spec, shape, &codes, &scales, zeros, index.as_deref())?;
+        let weight = GroupedInt::from_codes(spec, shape, &codes, &scales, zeros, index)?;
         let report = QuantReport {
             fallback: None,
             damp_percent: Some(damp_percent),

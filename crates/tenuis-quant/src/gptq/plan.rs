@@ -9,12 +9,16 @@ use tenuis_core::GroupSize;
 pub(super) struct Plan {
     /// The column of the weight at each place, where they are not the same.
     order: Option<Vec<u32>>,
-    /// Whether the input channel at each place was never active; empty where all were.
-    dead: Vec<bool>,
+    /// The columns of the weight whose input channel was never active.
+    dead: Vec<u32>,
+    /// Whether that is so at each place; empty where no channel is dead.
+    dead_at: Vec<bool>,
     pub(super) groups: usize,
     group_columns: usize,
     /// The group at each place.
     group_of: Vec<u32>,
+    /// The group of every column of the weight, where that is not `column div group_size`.
+    group_index: Option<Vec<u32>>,
     /// Whether grids are fitted to the original weight before the first column.
     pub(super) grids_first: bool,
     /// Whether a grid is fitted when its first column comes up, and not when its block does.
@@ -44,7 +48,15 @@ impl Plan {
         let column = |place: usize| order.map_or(place, |o| o[place] as usize);
         let group_of = (0..features)
             .map(|place| (if by_place { place } else { column(place) } / group_columns) as u32)
-            .collect();
+            .collect::<Vec<u32>>();
+        let grids_first = config.static_groups || matches!(group_size, GroupSize::Channel);
+        let group_index = order.filter(|_| !grids_first).map(|order| {
+            let mut index = vec![0; features];
+            for (&column, &group) in order.iter().zip(&group_of) {
+                index[column as usize] = group;
+            }
+            index
+        });
         let dead_at = if dead.is_empty() {
             Vec::new()
         } else {
@@ -56,11 +68,13 @@ impl Plan {
         };
         Self {
             order: order.map(<[u32]>::to_vec),
-            dead: dead_at,
+            dead: dead.to_vec(),
+            dead_at,
             groups: features.div_ceil(group_columns),
             group_columns,
             group_of,
-            grids_first: config.static_groups || matches!(group_size, GroupSize::Channel),
+            group_index,
+            grids_first,
             refresh: config.refresh_grids,
             block_size: config.block_size,
         }
@@ -70,13 +84,18 @@ impl Plan {
         self.group_of.len()
     }
 
-    /// The weight's column at a place.
-    pub(super) fn column(&self, place: usize) -> usize {
-        self.order.as_ref().map_or(place, |o| o[place] as usize)
+    /// The weight's column at each place, where they are not the same.
+    pub(super) fn order(&self) -> Option<&[u32]> {
+        self.order.as_deref()
+    }
+
+    /// The weight's columns whose input channel was never active.
+    pub(super) fn dead(&self) -> &[u32] {
+        &self.dead
     }
 
     pub(super) fn is_dead(&self, place: usize) -> bool {
-        self.dead.get(place).copied().unwrap_or(false)
+        self.dead_at.get(place).copied().unwrap_or(false)
     }
 
     pub(super) fn group_of(&self, place: usize) -> usize {
@@ -88,14 +107,14 @@ impl Plan {
         group * self.group_columns..((group + 1) * self.group_columns).min(self.features())
     }
 
-    /// The group of every column of the weight, where that is not `column div group_size`.
-    pub(super) fn group_index(&self) -> Option<Vec<u32>> {
-        let order = self.order.as_ref().filter(|_| !self.grids_first)?;
-        let mut index = vec![0; order.len()];
-        for (&column, &group) in order.iter().zip(&self.group_of) {
-            index[column as usize] = group;
-        }
-        Some(index)
+    /// The group of every column of the weight, where that is not `column div group_columns`.
+    pub(super) fn group_index(&self) -> Option<&[u32]> {
+        self.group_index.as_deref()
+    }
+
+    /// Columns of a group.
+    pub(super) const fn group_columns(&self) -> usize {
+        self.group_columns
     }
 
     /// The blocks, in order.

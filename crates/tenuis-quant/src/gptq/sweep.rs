@@ -5,7 +5,7 @@ use super::plan::Plan;
 use crate::grid::{Grid, GridFit};
 use rayon::prelude::*;
 use std::ops::Range;
-use tenuis_linalg::{InverseFactor, MatMut, MatRef, Real, multiply_add};
+use tenuis_linalg::{InverseFactor, MatMut, MatRef, Real, multiply_add, transpose};
 
 /// Rows of a panel. Fixed, so that the bits do not depend on the number of threads: large enough that a product with
 /// `U` reads each of its elements for many rows, small enough that a panel of a wide layer stays in cache.
@@ -97,11 +97,25 @@ impl<'a, T: Real> Panel<'a, T> {
         let features = plan.features();
         let rows = weight.len() / features.max(1);
         let mut values = vec![T::ZERO; features * rows];
-        for (place, column) in values.chunks_exact_mut(rows).enumerate() {
-            if !plan.is_dead(place) {
-                let from = weight[plan.column(place)..].iter().step_by(features);
-                column.iter_mut().zip(from).for_each(|(to, &from)| *to = T::of_f32(from));
+        match plan.order() {
+            None => {
+                transpose::<8, 16, _, _>(weight, features, &mut values, rows, [rows, features], T::of_f32);
             }
+            Some(order) => {
+                // Eight rows at a time: they stay in cache while the order hops about in them.
+                for first in (0..rows).step_by(8) {
+                    let last = rows.min(first + 8);
+                    for (column, to) in order.iter().zip(values.chunks_exact_mut(rows)) {
+                        for (row, value) in (first..last).zip(&mut to[first..last]) {
+                            *value = T::of_f32(weight[row * features + *column as usize]);
+                        }
+                    }
+                }
+            }
+        }
+        for (_, column) in values.chunks_exact_mut(rows).enumerate().filter(|(place, _)| plan.is_dead(*place))
+        {
+            column.fill(T::ZERO);
         }
         let blank = Grid { scale: T::ONE, zero: T::ZERO };
         Self {
@@ -178,7 +192,7 @@ impl<'a, T: Real> Panel<'a, T> {
             let mut values = Vec::new();
             for (row, grid) in grids.iter_mut().enumerate() {
                 values.clear();
-                values.extend(places.clone().map(|place| self.values[place * rows + row]));
+                values.extend(places.clone().map(|place| self.values[place * rows + row].as_f32()));
                 *grid = self.fit.search(&values);
             }
             return;
@@ -198,27 +212,60 @@ impl<'a, T: Real> Panel<'a, T> {
 
     /// Writes codes, scales and zero points row by row; returns the errors in the order of [`Outcome`].
     fn write(&self, weight: &[f32], codes: &mut [u8], scales: &mut [f32], zeros: &mut [u8]) -> [f64; 3] {
-        let (features, groups) = (self.plan.features(), self.plan.groups);
-        for row in 0..self.rows {
-            for group in 0..groups {
-                let grid = self.grids[group * self.rows + row];
-                scales[row * groups + group] = grid.scale.as_f32();
-                zeros[row * groups + group] = grid.zero.as_f32() as u8;
+        let (features, groups, rows) = (self.plan.features(), self.plan.groups, self.rows);
+        transpose::<8, 8, _, _>(&self.grids, rows, scales, groups, [groups, rows], |g| g.scale.as_f32());
+        transpose::<8, 8, _, _>(&self.grids, rows, zeros, groups, [groups, rows], |g| g.zero.as_f32() as u8);
+        match self.plan.order() {
+            None => transpose::<16, 8, _, _>(&self.codes, rows, codes, features, [features, rows], |c| c),
+            Some(order) => {
+                for first in (0..rows).step_by(8) {
+                    let last = rows.min(first + 8);
+                    for (column, from) in order.iter().zip(self.codes.chunks_exact(rows)) {
+                        for (row, code) in (first..last).zip(&from[first..last]) {
+                            codes[row * features + *column as usize] = *code;
+                        }
+                    }
+                }
             }
         }
-        let (mut live_error, mut dead_error) = (0.0, 0.0);
-        for (place, column) in self.codes.chunks_exact(self.rows).enumerate() {
-            let grids = &self.grids[self.plan.group_of(place) * self.rows..][..self.rows];
-            let at = self.plan.column(place);
-            let mut error = 0.0f32;
-            for (row, (&code, grid)) in column.iter().zip(grids).enumerate() {
-                let value = grid.value(T::of_f32(f32::from(code))).as_f32();
-                codes[row * features + at] = code;
-                error += (weight[row * features + at] - value).powi(2);
-            }
-            *(if self.plan.is_dead(place) { &mut dead_error } else { &mut live_error }) += f64::from(error);
+        let (mut all_error, mut dead_error) = (0.0, 0.0);
+        for row in 0..rows {
+            let span = row * features..(row + 1) * features;
+            let (weight, codes) = (&weight[span.clone()], &codes[span]);
+            let grids = row * groups..(row + 1) * groups;
+            all_error += self.row_error(weight, codes, &scales[grids.clone()], &zeros[grids]);
+            dead_error +=
+                self.plan.dead().iter().map(|&c| f64::from(weight[c as usize]).powi(2)).sum::<f64>();
         }
         let damped = self.damped.iter().map(|v| v.as_f64()).sum();
-        [damped, live_error, live_error + dead_error]
+        [damped, all_error - dead_error, all_error]
+    }
+
+    /// `Σ(w − ŵ)²` over a row, with what will be stored.
+    fn row_error(&self, weight: &[f32], codes: &[u8], scales: &[f32], zeros: &[u8]) -> f64 {
+        let mut sum = 0.0;
+        if let Some(index) = self.plan.group_index() {
+            for ((w, &code), &group) in weight.iter().zip(codes).zip(index) {
+                let value = scales[group as usize] * (f32::from(code) - f32::from(zeros[group as usize]));
+                sum += f64::from(w - value).powi(2);
+            }
+            return sum;
+        }
+        let columns = self.plan.group_columns();
+        let parts = weight.chunks(columns).zip(codes.chunks(columns)).zip(scales.iter().zip(zeros));
+        for ((weight, codes), (&scale, &zero)) in parts {
+            let mut lanes = [0.0f32; 8];
+            let ((weight, weight_rest), (codes, codes_rest)) =
+                (weight.as_chunks::<8>(), codes.as_chunks::<8>());
+            let square = |w: f32, code: u8| (w - scale * (f32::from(code) - f32::from(zero))).powi(2);
+            for (weight, codes) in weight.iter().zip(codes) {
+                for ((lane, &w), &code) in lanes.iter_mut().zip(weight).zip(codes) {
+                    *lane += square(w, code);
+                }
+            }
+            let rest: f32 = weight_rest.iter().zip(codes_rest).map(|(&w, &code)| square(w, code)).sum();
+            sum += f64::from(lanes.iter().sum::<f32>() + rest);
+        }
+        sum
     }
 }

@@ -9,53 +9,61 @@
 )]
 
 use super::Grid;
-use tenuis_linalg::Real;
 
-/// How errors are measured: `Σ (|w − ŵ| / unit)^norm`.
-pub(super) struct Measure<T> {
-    pub(super) unit: T,
-    pub(super) max_code: T,
+/// How errors are measured: `Σ (|w − ŵ| / unit)^norm`, in f32.
+pub(super) struct Measure {
+    pub(super) unit: f32,
+    pub(super) max_code: f32,
     pub(super) norm: f32,
 }
 
 const LANES: usize = 16;
+/// Chunks of lanes between two looks at whether the candidate has lost already.
+const CHUNKS: usize = 2;
 
-impl<T: Real> Measure<T> {
-    /// The error of a grid on a group.
-    pub(super) fn error(&self, grid: Grid<T>, values: &[T]) -> f32 {
+impl Measure {
+    /// The error of a grid on a group, or `None` as soon as it is known to be no less than `least`.
+    pub(super) fn error_below(&self, least: f32, grid: Grid<f32>, values: &[f32]) -> Option<f32> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has both features.
             #[expect(unsafe_code, reason = "calls code compiled for a newer instruction set")]
             unsafe {
-                return self.with_avx2(grid, values);
+                return self.with_avx2(least, grid, values);
             }
         }
-        self.body(grid, values)
+        self.body(least, grid, values)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn with_avx2(&self, grid: Grid<T>, values: &[T]) -> f32 {
-        self.body(grid, values)
+    fn with_avx2(&self, least: f32, grid: Grid<f32>, values: &[f32]) -> Option<f32> {
+        self.body(least, grid, values)
     }
 
     #[inline(always)]
-    fn body(&self, grid: Grid<T>, values: &[T]) -> f32 {
+    fn body(&self, least: f32, grid: Grid<f32>, values: &[f32]) -> Option<f32> {
         let (chunks, rest) = values.as_chunks::<LANES>();
         let mut sums = [0.0f32; LANES];
-        for chunk in chunks {
-            for (sum, &value) in sums.iter_mut().zip(chunk) {
-                *sum += self.one(grid, value);
+        for part in chunks.chunks(CHUNKS) {
+            for chunk in part {
+                for (sum, &value) in sums.iter_mut().zip(chunk) {
+                    *sum += self.one(grid, value);
+                }
+            }
+            // Adding what is not negative never lowers a rounded sum.
+            if sums.iter().sum::<f32>() >= least {
+                return None;
             }
         }
-        sums.iter().sum::<f32>() + rest.iter().map(|&value| self.one(grid, value)).sum::<f32>()
+        let error = sums.iter().sum::<f32>() + rest.iter().map(|&value| self.one(grid, value)).sum::<f32>();
+        (error < least).then_some(error)
     }
 
     #[inline(always)]
-    fn one(&self, grid: Grid<T>, value: T) -> f32 {
+    fn one(&self, grid: Grid<f32>, value: f32) -> f32 {
         let error = grid.value(grid.code(value, self.max_code)) - value;
-        power((error.magnitude() / self.unit).as_f32(), self.norm)
+        power(error.abs() / self.unit, self.norm)
     }
 }
 
@@ -104,13 +112,18 @@ mod tests {
     /// Lengths beside the number of lanes, and the portable code beside whatever runs here.
     #[test]
     fn sums_every_value() {
-        let measure = Measure { unit: 1.0f64, max_code: 15.0, norm: 2.0 };
+        let measure = Measure { unit: 1.0, max_code: 15.0, norm: 2.0 };
         let grid = Grid { scale: 1.0, zero: 8.0 };
-        for len in [0, 1, 15, 16, 17, 40] {
-            let values: Vec<f64> = (0..len).map(|i| f64::from(i % 4) + 0.25).collect();
+        for len in [0, 1, 15, 16, 17, 40, 70] {
+            let values: Vec<f32> = (0..len).map(|i| (i % 4) as f32 + 0.25).collect();
             let expected = len as f32 / 16.0;
-            assert!((measure.error(grid, &values) - expected).abs() < 1e-4);
-            assert!((measure.body(grid, &values) - expected).abs() < 1e-4);
+            for error in [
+                measure.error_below(f32::INFINITY, grid, &values),
+                measure.body(f32::INFINITY, grid, &values),
+            ] {
+                assert!((error.unwrap() - expected).abs() < 1e-4);
+            }
+            assert_eq!(measure.error_below(expected * 0.9, grid, &values), None);
         }
     }
 }
