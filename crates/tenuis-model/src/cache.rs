@@ -5,6 +5,9 @@ use crate::ops::{attention::Heads, with_values};
 use candle_core::Tensor;
 use tenuis_spec::AttentionSpec;
 
+/// Values of a layer's keys that no machine has room for; larger requests are mistakes and would abort the process.
+const LARGEST: usize = 1 << 38;
+
 /// The cache of one layer, `[batch, n_kv, capacity, head_dim]` twice. Pages that no position has reached yet are not
 /// touched, so they cost no memory.
 #[derive(Debug)]
@@ -17,15 +20,17 @@ pub(crate) struct LayerCache {
 }
 
 impl LayerCache {
-    pub(crate) fn new(spec: &AttentionSpec, batch: usize, capacity: usize) -> Self {
-        let size = batch * spec.n_kv * capacity * spec.head_dim;
-        Self {
+    pub(crate) fn new(spec: &AttentionSpec, batch: usize, capacity: usize) -> Result<Self, ModelError> {
+        let positions = batch.checked_mul(capacity);
+        let size = positions.and_then(|n| n.checked_mul(spec.n_kv * spec.head_dim)).filter(|n| *n <= LARGEST);
+        let size = size.ok_or(ModelError::Cache { batch, capacity })?;
+        Ok(Self {
             keys: vec![0.0; size],
             values: vec![0.0; size],
             heads: spec.n_kv,
             head_dim: spec.head_dim,
             capacity,
-        }
+        })
     }
 
     /// Stores `k, v: [batch, seq, n_kv · head_dim]` at positions `start..start + seq`.

@@ -87,6 +87,14 @@ pub enum ModelError {
         /// How many there are.
         room: usize,
     },
+    /// A cache that no machine has room for.
+    #[error("a cache of {batch} × {capacity} positions does not fit into memory")]
+    Cache {
+        /// Sequences.
+        batch: usize,
+        /// Positions of each.
+        capacity: usize,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -44,7 +44,7 @@ impl Model {
         options: &GenerateOptions,
         mut on_token: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Vec<u32>, ModelError> {
-        let mut session = Session::new(self, 1, prompt.len() + options.max_new_tokens)?;
+        let mut session = Session::new(self, 1, prompt.len().saturating_add(options.max_new_tokens))?;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let mut new = Vec::new();
         let mut logits = session.forward(prompt)?;

@@ -182,7 +182,9 @@ impl Model {
             decode(&self.embedding, &self.spec.embedding.name, number, row)?;
         }
         if let Some(scale) = self.spec.embedding.scale {
-            rows.iter_mut().for_each(|v| *v *= scale as f32);
+            for v in &mut rows {
+                *v *= scale as f32;
+            }
         }
         self.add_positions(&mut rows, seq, start)?;
         let hidden = Tensor::from_vec(rows, (batch, seq, width), &Device::Cpu)?;
@@ -239,11 +241,15 @@ impl Model {
         let head = self.head.get(|| self.store.linear(&self.spec.head()))?;
         let mut logits = head.forward_values(&self.final_norm(hidden)?)?;
         if let Some(scale) = self.spec.logit_scale {
-            logits.iter_mut().for_each(|v| *v *= scale as f32);
+            for v in &mut logits {
+                *v *= scale as f32;
+            }
         }
         if let Some(cap) = self.spec.logit_softcap {
             let cap = cap as f32;
-            logits.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh());
+            for v in &mut logits {
+                *v = cap * (*v / cap).tanh();
+            }
         }
         Ok(logits)
     }

@@ -1,4 +1,8 @@
 //! The slot that holds a norm.
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 use crate::error::ModelError;
 use crate::ops::{self, float};

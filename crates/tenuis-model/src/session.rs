@@ -32,7 +32,7 @@ impl<'m> Session<'m> {
     /// Makes room for `capacity` positions of `batch` sequences and loads all blocks.
     ///
     /// # Errors
-    /// [`ModelError::Tokens`] for an empty batch, or as [`Model::load_block`].
+    /// [`ModelError::Tokens`] for an empty batch, [`ModelError::Cache`] for more room than there can be, or as [`Model::load_block`].
     pub fn new(model: &'m Model, batch: usize, capacity: usize) -> Result<Self, ModelError> {
         if batch == 0 {
             return Err(ModelError::Tokens { found: 0, batch, seq: 0 });
@@ -41,7 +41,10 @@ impl<'m> Session<'m> {
         Ok(Self {
             model,
             blocks: (0..layers.len()).map(|index| model.block(index)).collect::<Result<_, _>>()?,
-            caches: layers.iter().map(|l| LayerCache::new(&l.attention, batch, capacity)).collect(),
+            caches: layers
+                .iter()
+                .map(|l| LayerCache::new(&l.attention, batch, capacity))
+                .collect::<Result<_, _>>()?,
             batch,
             capacity,
             position: 0,

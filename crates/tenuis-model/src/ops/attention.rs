@@ -36,7 +36,7 @@ pub(crate) fn attend(
     v: &Tensor,
 ) -> candle_core::Result<Tensor> {
     let (k, v) = (super::contiguous(k)?, super::contiguous(v)?);
-    super::contiguous(q)?.apply_op3_no_bwd(&*k, &*v, &Attend { spec })
+    super::contiguous(q)?.apply_op3_no_bwd(&k, &v, &Attend { spec })
 }
 
 /// Attention of `q: [batch, seq, n_q · head_dim]`, whose first position is `start`, over keys and values of positions
@@ -253,5 +253,106 @@ impl Tile<'_> {
         for score in scores.iter_mut() {
             *score *= factor;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use tenuis_core::Layout as Stored;
+    use tenuis_spec::{LinearSpec, QkvSpec, Role};
+
+    fn spec(n_q: usize, n_kv: usize, window: Option<usize>, softcap: Option<f64>) -> AttentionSpec {
+        let linear = |role| LinearSpec {
+            name: String::new(),
+            role,
+            shape: [1, 1],
+            layout: Stored::OutIn,
+            bias: false,
+        };
+        let qkv = QkvSpec::Separate { q: linear(Role::Q), k: linear(Role::K), v: linear(Role::V) };
+        AttentionSpec {
+            n_q,
+            n_kv,
+            head_dim: 20,
+            scale: 0.3,
+            softcap,
+            window,
+            rope: None,
+            qk_norm: None,
+            qkv,
+            o: linear(Role::O),
+        }
+    }
+
+    fn tensor(batch: usize, seq: usize, width: usize, step: f32) -> Tensor {
+        let values: Vec<f32> = (0..batch * seq * width).map(|i| (i as f32 * step).sin() * 2.0).collect();
+        Tensor::from_vec(values, (batch, seq, width), &Device::Cpu).unwrap()
+    }
+
+    fn values(x: &Tensor) -> Vec<f32> {
+        x.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// The definition, in f64, one query at a time.
+    fn by_definition(spec: &AttentionSpec, [q, k, v]: [&Tensor; 3]) -> Vec<f64> {
+        let (batch, seq, width) = q.dims3().unwrap();
+        let (dim, kv_width) = (spec.head_dim, spec.n_kv * spec.head_dim);
+        let (q, k, v) = (values(q), values(k), values(v));
+        let mut out = Vec::new();
+        for (row, q) in q.chunks(width).enumerate() {
+            let (batch_start, position) = (row / seq * seq, row % seq);
+            assert!(row < batch * seq);
+            for (head, q) in q.chunks(dim).enumerate() {
+                let at = |i: usize| ((batch_start + i) * kv_width) + head / (spec.n_q / spec.n_kv) * dim;
+                let seen = (0..=position).filter(|i| spec.window.is_none_or(|w| position - i < w));
+                let weights: Vec<(usize, f64)> = seen
+                    .map(|i| {
+                        let dot: f64 = (0..dim).map(|d| f64::from(q[d]) * f64::from(k[at(i) + d])).sum();
+                        let score = spec.scale * dot;
+                        (i, spec.softcap.map_or(score, |cap| cap * (score / cap).tanh()).exp())
+                    })
+                    .collect();
+                let total: f64 = weights.iter().map(|w| w.1).sum();
+                out.extend(
+                    (0..dim).map(|d| {
+                        weights.iter().map(|(i, w)| w / total * f64::from(v[at(*i) + d])).sum::<f64>()
+                    }),
+                );
+            }
+        }
+        out
+    }
+
+    /// Lengths around the tile's, windows shorter and longer than it, several batches and grouped heads.
+    #[test]
+    fn tiles_agree_with_the_definition() {
+        for (seq, window, softcap) in [
+            (1, None, None),
+            (TILE, None, None),
+            (TILE + 1, None, Some(3.0)),
+            (2 * TILE + 22, None, None),
+            (2 * TILE + 22, Some(10), None),
+            (2 * TILE + 22, Some(TILE + 6), Some(3.0)),
+        ] {
+            let spec = spec(4, 2, window, softcap);
+            let q = tensor(2, seq, 80, 0.7);
+            let (k, v) = (tensor(2, seq, 40, 0.31), tensor(2, seq, 40, 0.13));
+            let found = values(&attend(&spec, &q, &k, &v).unwrap());
+            let wanted = by_definition(&spec, [&q, &k, &v]);
+            for (f, w) in found.iter().zip(wanted) {
+                // Values are at most 2; f32 sums of a few hundred terms.
+                assert!((f64::from(*f) - w).abs() < 1e-5, "seq {seq}, window {window:?}: {f}, not {w}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_shape_is_an_error() {
+        let spec = spec(4, 2, None, None);
+        let (q, k) = (tensor(1, 3, 80, 0.7), tensor(1, 3, 40, 0.3));
+        assert!(attend(&spec, &q, &k, &tensor(1, 2, 40, 0.3)).is_err());
+        assert!(attend(&spec, &k, &k, &k).is_err());
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! candle's own elementwise operations run on one thread, and a chain of them writes every intermediate to memory.
 //! These do a whole step in one pass. They are inference only: none has a backward pass.
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 pub(crate) mod attention;
 pub(crate) mod float;
