@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tenuis_core::{DType, Dense, GroupedInt, Layout, Tensor, Weight};
-use tenuis_host::{GroupInput, GroupOutput, LinearInput, LogLevel, NoEvents, PluginError, PluginRegistry, Status};
+use tenuis_host::{
+    GroupInput, GroupOutput, LinearInput, LogLevel, NoEvents, PluginError, PluginRegistry, Status,
+};
 use tenuis_plugin::serde_json::{Value, json};
 use tenuis_quant::linalg::GramView;
 use tenuis_quant::{GptqConfig, RtnConfig};
@@ -39,7 +41,7 @@ fn wave(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.73).sin() + 0.1 * (i as f32 * 0.031).cos()).collect()
 }
 
-fn alone(weight: Weight) -> GroupInput<'static> {
+fn alone<'a>(weight: Weight) -> GroupInput<'a> {
     GroupInput::new(vec![LinearInput::new("w", weight)])
 }
 
@@ -59,18 +61,31 @@ fn hessian(features: usize) -> Vec<f32> {
 fn cast_keeps_layout_and_shape() {
     let values = wave(12);
     let f16: Vec<f32> = values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
-    for (layout, shape) in [(Layout::OutIn, vec![3, 4]), (Layout::InOut, vec![3, 4]), (Layout::OutIn, vec![12])] {
-        let output = run("cast", &json!({}), alone(dense(DType::F32, layout, shape.clone(), &values))).unwrap();
+    for (layout, shape) in
+        [(Layout::OutIn, vec![3, 4]), (Layout::InOut, vec![3, 4]), (Layout::OutIn, vec![12])]
+    {
+        let output =
+            run("cast", &json!({}), alone(dense(DType::F32, layout, shape.clone(), &values))).unwrap();
         let cast: &Dense = output.weights["w"].downcast().unwrap();
-        assert_eq!((cast.dtype(), cast.layout(), cast.tensor().shape()), (DType::F16, layout, shape.as_slice()));
+        assert_eq!(
+            (cast.dtype(), cast.layout(), cast.tensor().shape()),
+            (DType::F16, layout, shape.as_slice())
+        );
         assert_eq!(cast.tensor().to_f32().unwrap().as_ref(), f16);
     }
 }
 
 #[test]
 fn cast_widens_and_narrows_between_every_type() {
-    for (from, option, to) in [(DType::F16, "bf16", DType::BF16), (DType::BF16, "f32", DType::F32), (DType::F64, "f16", DType::F16)] {
-        let output = run("cast", &json!({ "dtype": option }), alone(dense(from, Layout::OutIn, vec![1, 3], &[0.5, -2.0, 8.0]))).unwrap();
+    for (from, option, to) in
+        [(DType::F16, "bf16", DType::BF16), (DType::BF16, "f32", DType::F32), (DType::F64, "f16", DType::F16)]
+    {
+        let output = run(
+            "cast",
+            &json!({ "dtype": option }),
+            alone(dense(from, Layout::OutIn, vec![1, 3], &[0.5, -2.0, 8.0])),
+        )
+        .unwrap();
         let cast: &Dense = output.weights["w"].downcast().unwrap();
         assert_eq!((cast.dtype(), cast.tensor().to_f32().unwrap().as_ref()), (to, &[0.5, -2.0, 8.0][..]));
     }
@@ -78,11 +93,17 @@ fn cast_widens_and_narrows_between_every_type() {
 
 #[test]
 fn cast_names_a_tensor_that_overflows() {
-    let error = run("cast", &json!({}), alone(dense(DType::F32, Layout::OutIn, vec![1, 2], &[1.0, 70000.0]))).unwrap_err();
+    let error = run("cast", &json!({}), alone(dense(DType::F32, Layout::OutIn, vec![1, 2], &[1.0, 70000.0])))
+        .unwrap_err();
     assert!(matches!(error, PluginError::Failed { status: Status::Numerical, .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("w: the value 70000 cannot be stored as f16; use dtype = \"bf16\""), "{text}");
-    run("cast", &json!({ "dtype": "bf16" }), alone(dense(DType::F32, Layout::OutIn, vec![1, 2], &[1.0, 70000.0]))).unwrap();
+    run(
+        "cast",
+        &json!({ "dtype": "bf16" }),
+        alone(dense(DType::F32, Layout::OutIn, vec![1, 2], &[1.0, 70000.0])),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -113,7 +134,8 @@ fn gptq_is_the_algorithm_on_every_member() {
         let gram = GramView::new(64, &hessian).unwrap();
         let expected = tenuis_quant::gptq(&values, [rows, 64], gram, 64, &config).unwrap();
         same(&output.weights[name], &expected.weight);
-        let metric = |key: &str| output.metrics.iter().find(|(k, _)| *k == format!("{name}/{key}")).map(|(_, v)| *v);
+        let metric =
+            |key: &str| output.metrics.iter().find(|(k, _)| *k == format!("{name}/{key}")).map(|(_, v)| *v);
         assert_eq!(metric("proxy_error"), expected.report.proxy_error);
         assert_eq!(metric("damp_percent"), expected.report.damp_percent);
         assert_eq!(metric("fallback"), None);
@@ -124,7 +146,7 @@ fn gptq_is_the_algorithm_on_every_member() {
 fn gptq_records_its_fallback() {
     let mut input = alone(dense(DType::F32, Layout::OutIn, vec![8, 64], &wave(512)));
     let hessian = hessian(64);
-    (input.hessian, input.rows) = (Some(&hessian), 3);
+    (input.hessian, input.rows) = (Some(hessian.as_slice()), 3);
     let output = run("gptq", &json!({}), input).unwrap();
     assert!(output.metrics.contains(&("w/fallback".to_owned(), 1.0)), "{:?}", output.metrics);
     assert_eq!(output.log[0].level, LogLevel::Warn);
@@ -133,8 +155,16 @@ fn gptq_records_its_fallback() {
 
 #[test]
 fn groups_that_do_not_divide_are_refused_with_the_mend() {
-    let error = run("rtn", &json!({ "group_size": 48 }), alone(dense(DType::F32, Layout::OutIn, vec![1, 64], &wave(64)))).unwrap_err();
-    assert!(error.to_string().contains("w: group_size 48 does not divide 64 input features; use \"auto\""), "{error}");
+    let error = run(
+        "rtn",
+        &json!({ "group_size": 48 }),
+        alone(dense(DType::F32, Layout::OutIn, vec![1, 64], &wave(64))),
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("w: group_size 48 does not divide 64 input features; use \"auto\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -156,8 +186,12 @@ fn options_are_described_by_their_schemas() {
         message("cast", &json!({ "dtype": "f8" })),
         "/dtype: \"f8\" is not allowed; allowed are \"f16\", \"bf16\", \"f32\""
     );
-    assert!(message("rtn", &json!({ "bit": 4 })).starts_with("unknown option \"bit\"; allowed are \"bits\", "));
-    for (technique, defaults) in [("rtn", json!(RtnConfig::default())), ("gptq", json!(GptqConfig::default()))] {
+    assert!(
+        message("rtn", &json!({ "bit": 4 })).starts_with("unknown option \"bit\"; allowed are \"bits\", ")
+    );
+    for (technique, defaults) in
+        [("rtn", json!(RtnConfig::default())), ("gptq", json!(GptqConfig::default()))]
+    {
         registry.require(technique).unwrap().validate(&defaults).unwrap();
     }
 }

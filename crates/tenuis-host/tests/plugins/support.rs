@@ -1,0 +1,95 @@
+//! Plugin directories for the tests.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tenuis_core::{DType, Dense, Tensor, Weight};
+use tenuis_host::PluginRegistry;
+
+pub(crate) fn manifest_of(techniques: &[&str]) -> String {
+    let quoted: Vec<String> = techniques.iter().map(|t| format!("{t:?}")).collect();
+    format!(
+        r#"{{"schema":"tenuis.plugin/1","abi":1,"name":"fixture","version":"0.1.0","techniques":[{}]}}"#,
+        quoted.join(",")
+    )
+}
+
+/// A directory with one plugin in it.
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    stem: String,
+}
+
+impl Site {
+    pub(crate) fn new(stem: &str) -> Self {
+        Self { dir: TempDir::new().unwrap(), stem: stem.to_owned() }
+    }
+
+    pub(crate) fn library(&self) -> PathBuf {
+        self.dir.path().join(format!("{DLL_PREFIX}{}{DLL_SUFFIX}", self.stem))
+    }
+
+    pub(crate) fn manifest(self, text: &str) -> Self {
+        std::fs::write(self.dir.path().join(format!("{}.plugin.json", self.stem)), text).unwrap();
+        self
+    }
+
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        std::fs::write(self.library(), bytes).unwrap();
+        self
+    }
+
+    /// Compiles a C source with the shipped header.
+    pub(crate) fn c(self, source: &Path) -> Self {
+        let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tenuis-abi/include");
+        let output = Command::new("cc")
+            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-fPIC", "-shared", "-I"])
+            .arg(include)
+            .arg("-o")
+            .args([&self.library(), source])
+            .arg("-lm")
+            .output()
+            .expect("the tests need a C compiler named cc");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self
+    }
+
+    /// Compiles C code that follows the header's include.
+    pub(crate) fn c_code(self, code: &str) -> Self {
+        let source = self.dir.path().join("plugin.c");
+        std::fs::write(&source, format!("#include \"tenuis_plugin.h\"\n{code}")).unwrap();
+        self.c(&source)
+    }
+
+    pub(crate) fn discover(&self) -> PluginRegistry {
+        PluginRegistry::discover(&[self.dir.path().to_owned()]).unwrap()
+    }
+
+    /// The message of the only plugin, which could not be loaded.
+    pub(crate) fn error(&self) -> String {
+        let registry = self.discover();
+        assert_eq!(registry.plugins().len(), 1);
+        let entry = &registry.plugins()[0];
+        assert!(entry.techniques().is_empty());
+        entry.error().expect("it cannot be loaded").to_string()
+    }
+}
+
+/// The Rust plugin of `tests/data/fixture_plugin.rs`, in a directory of its own.
+pub(crate) fn fixture() -> Site {
+    let name = format!("{DLL_PREFIX}tenuis_fixture_plugin{DLL_SUFFIX}");
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in PROFILE/deps");
+    let library = profile.join("examples").join(name);
+    assert!(library.exists(), "{} is missing; cargo builds it with --examples", library.display());
+    let site = Site::new("tenuis_fixture_plugin").manifest(&manifest_of(&["probe", "misbehave"]));
+    std::fs::copy(library, site.library()).unwrap();
+    site
+}
+
+pub(crate) fn dense(rows: usize, columns: usize, value: impl Fn(usize) -> f32) -> Weight {
+    let values: Vec<f32> = (0..rows * columns).map(value).collect();
+    Arc::new(Dense::new(Tensor::from_f32(DType::F32, vec![rows, columns], &values).unwrap()).unwrap())
+}
