@@ -1,10 +1,13 @@
-//! The triangular factor of an inverse Hessian, from which GPTQ and SparseGPT read everything.
+//! The triangular factor of a Hessian, from which GPTQ and SparseGPT read everything.
 
 mod blocked;
 
 use crate::gram::GramView;
 use crate::real::Real;
+use faer::Par;
+use faer::linalg::triangular_inverse::invert_upper_triangular;
 use rayon::prelude::*;
+use std::ops::Range;
 use thiserror::Error;
 
 /// Why no factor could be computed.
@@ -40,12 +43,14 @@ pub enum FactorError {
     },
 }
 
-/// The upper triangular `U` with `(H + λI)⁻¹ = UᵀU`, in a chosen order of the columns.
+/// The upper triangular `R` with `H + λI = RRᵀ`, in a chosen order of the columns.
 ///
-/// Row `i` of `U` divided by its diagonal says how an error made in column `i` is best spread over the later columns;
-/// `U[i, i]²` is the inverse of what that error costs at least (Frantar et al. 2022, arXiv 2210.17323, section 3.3).
+/// Its inverse `U = R⁻¹` is the factor in which the GPTQ paper works, `(H + λI)⁻¹ = UᵀU` (Frantar et al. 2022, arXiv
+/// 2210.17323, section 3.3): row `i` of `U` divided by its diagonal says how an error made in column `i` is best spread
+/// over the later columns. The diagonal blocks of `U` are the inverses of those of `R`, and the rest of `U` is not
+/// needed, so it is never computed.
 #[derive(Clone, Debug)]
-pub struct InverseFactor<T> {
+pub struct HessianFactor<T> {
     features: usize,
     /// Column-major; zero below the diagonal.
     data: Vec<T>,
@@ -53,13 +58,13 @@ pub struct InverseFactor<T> {
     mean_diagonal: f64,
 }
 
-impl<T> InverseFactor<T> {
+impl<T: Real> HessianFactor<T> {
     /// Number of columns.
     pub const fn features(&self) -> usize {
         self.features
     }
 
-    /// The square, column-major: `U[i, j]` is at `j·features + i`, and is zero where `i > j`.
+    /// The square, column-major: `R[i, j]` is at `j·features + i`, and is zero where `i > j`.
     pub fn column_major(&self) -> &[T] {
         &self.data
     }
@@ -73,28 +78,50 @@ impl<T> InverseFactor<T> {
     pub const fn mean_diagonal(&self) -> f64 {
         self.mean_diagonal
     }
+
+    /// A diagonal block of `U = R⁻¹`, row-major; zero below the diagonal.
+    ///
+    /// # Panics
+    /// If the range reaches beyond the columns.
+    pub fn inverse_block(&self, range: Range<usize>) -> Vec<T> {
+        let width = range.len();
+        let corner = faer::MatRef::from_column_major_slice(&self.data, self.features, self.features)
+            .submatrix(range.start, range.start, width, width);
+        let mut inverse = vec![T::ZERO; width * width];
+        let target = faer::MatMut::from_row_major_slice_mut(&mut inverse, width, width);
+        invert_upper_triangular(target, corner, Par::Seq);
+        inverse
+    }
 }
 
-/// Computes `U`, upper triangular, with `(H + λI)⁻¹ = UᵀU` and `λ = damp_percent · mean(diag H)`.
+/// Computes `R`, upper triangular, with `H + λI = RRᵀ` and `λ = damp_percent · mean(diag H)`.
 ///
-/// With `J` the reversal of the columns, `J(H + λI)J = LLᵀ` gives `H + λI = RRᵀ` with `R = JLJ` upper triangular, and
-/// so `U = R⁻¹ = J L⁻¹ J`: one Cholesky factorisation and one triangular inverse (⅔n³ FLOPs) instead of the two
-/// factorisations and one full inverse of the textbook route. The bound is the machine's FMA rate; memory is one
+/// With `J` the reversal of the columns, `J(H + λI)J = LLᵀ` gives `R = JLJ`: one Cholesky factorisation (⅓n³ FLOPs)
+/// instead of the two and the full inverse of the textbook route. The bound is the machine's FMA rate; memory is one
 /// square of `T` beside `hessian`. The bits do not depend on the number of threads.
 ///
 /// Columns that were never active (`H[i, i] = 0`) get the mean diagonal, so that they cannot break the factorisation;
-/// their rows of `U` are diagonal, so they neither give nor receive corrections.
+/// their rows and columns of `R` are diagonal, so they neither give nor receive corrections.
 ///
 /// # Shapes
 /// `order`: `[features]`, column `order[k]` of the Hessian becomes column `k`; `None` keeps the order.
 ///
+/// ```
+/// use tenuis_linalg::{Gram, factor_hessian};
+/// let gram = Gram::from_upper(2, vec![5.0, 2.0, 0.0, 4.0])?;
+/// let factor = factor_hessian::<f64>(gram.view(), None, 0.0)?;
+/// assert_eq!(factor.column_major(), [2.0, 0.0, 1.0, 2.0]); // [2 1; 0 2]
+/// assert_eq!(factor.inverse_block(0..2), [0.5, -0.25, 0.0, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`FactorError`] where the order, the values or the definiteness fail; the caller may try again with more damping.
-pub fn inverse_factor<T: Real>(
+pub fn factor_hessian<T: Real>(
     hessian: GramView<'_>,
     order: Option<&[u32]>,
     damp_percent: f64,
-) -> Result<InverseFactor<T>, FactorError> {
+) -> Result<HessianFactor<T>, FactorError> {
     let n = hessian.features();
     check_order(order, n)?;
     let mean_diagonal = mean_live_diagonal(hessian)?;
@@ -102,10 +129,9 @@ pub fn inverse_factor<T: Real>(
     let mut data = reversed::<T>(hessian, order, mean_diagonal, damp)?;
     blocked::cholesky(&mut data, n)
         .map_err(|pivot| FactorError::NotPositiveDefinite { damp_percent, pivot: n - 1 - pivot })?;
-    blocked::invert(&mut data, n);
-    // Reversing the buffer reverses rows and columns at once: J L⁻¹ J, and what was lower becomes upper.
+    // Reversing the buffer reverses rows and columns at once: J L J, and what was lower becomes upper.
     data.reverse();
-    Ok(InverseFactor { features: n, data, damp, mean_diagonal })
+    Ok(HessianFactor { features: n, data, damp, mean_diagonal })
 }
 
 fn check_order(order: Option<&[u32]>, features: usize) -> Result<(), FactorError> {

@@ -1,7 +1,7 @@
 //! Statistics of a layer's input and the factorisations that compression needs of them.
 //!
 //! Linears that read the same input (q, k, v; gate, up) share one [`LayerStats`]: the Gram matrix `XᵀX`, which GPTQ
-//! and its relatives call the Hessian, and per channel moments. [`inverse_factor`] turns the former into the one
+//! and its relatives call the Hessian, and per channel moments. [`factor_hessian`] turns the former into the one
 //! factor from which GPTQ and SparseGPT read everything.
 //!
 //! ```
@@ -21,7 +21,7 @@ mod real;
 mod stats;
 mod transpose;
 
-pub use factor::{FactorError, InverseFactor, inverse_factor};
+pub use factor::{FactorError, HessianFactor, factor_hessian};
 pub use gram::{Gram, GramError, GramView};
 pub use matmul::{MatMut, MatRef, multiply_add};
 pub use real::Real;

@@ -1,13 +1,13 @@
 //! GPTQ and rounding to nearest, beside the textbook loop.
 //!
-//! GPTQ of a square matrix takes `⅔n³` FLOPs for the factor and `n²·out` for the corrections, nearly all of them in
+//! GPTQ of a square matrix takes `⅓n³` FLOPs for the factor and `n²·out` for the corrections, nearly all of them in
 //! matrix products, so the bound is the machine's FMA rate; the throughput counts these FLOPs. The yardstick applies
 //! every correction column by column to the whole rest of a row and is bound by memory. Rounding to nearest is bound
 //! by reading the weight once.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use tenuis_linalg::{Gram, inverse_factor};
+use tenuis_linalg::{Gram, factor_hessian};
 use tenuis_quant::{GptqConfig, GptqFactor, MseSearch, RtnConfig, gptq, rtn};
 
 fn noise(len: usize, seed: u32) -> Vec<f32> {
@@ -29,8 +29,8 @@ fn problem(n: usize) -> (Vec<f32>, Gram, u64) {
 
 /// The loop as it is usually written, one row after the other, every column at once; symmetric, per row, 4 bits.
 fn textbook(weight: &[f32], n: usize, hessian: &Gram) -> f32 {
-    let Ok(factor) = inverse_factor::<f32>(hessian.view(), None, 0.01) else { return f32::NAN };
-    let u = factor.column_major();
+    let Ok(factor) = factor_hessian::<f32>(hessian.view(), None, 0.01) else { return f32::NAN };
+    let u = factor.inverse_block(0..n);
     let mut loss = 0.0;
     let mut row = vec![0.0; n];
     for weight in weight.chunks_exact(n) {
@@ -41,7 +41,7 @@ fn textbook(weight: &[f32], n: usize, hessian: &Gram) -> f32 {
             let error = (row[i] - value) / u[i * n + i];
             loss += error * error;
             for j in i + 1..n {
-                row[j] -= error * u[j * n + i];
+                row[j] -= error * u[i * n + j];
             }
         }
     }
@@ -54,7 +54,7 @@ fn quantize(c: &mut Criterion) {
     for n in [512, 1024, 4096] {
         let (weight, gram, rows) = problem(n);
         let config = GptqConfig::default();
-        group.throughput(Throughput::Elements((n * n * n * 5 / 3) as u64));
+        group.throughput(Throughput::Elements((n * n * n * 4 / 3) as u64));
         group.bench_function(BenchmarkId::new("whole", n), |b| {
             b.iter(|| gptq(black_box(&weight), [n, n], gram.view(), rows, &config));
         });
@@ -66,7 +66,7 @@ fn quantize(c: &mut Criterion) {
         }
         let mut searching = GptqConfig::default();
         searching.mse = Some(MseSearch::default());
-        group.throughput(Throughput::Elements((n * n * n * 5 / 3) as u64));
+        group.throughput(Throughput::Elements((n * n * n * 4 / 3) as u64));
         group.bench_function(BenchmarkId::new("mse", n), |b| {
             b.iter(|| gptq(black_box(&weight), [n, n], gram.view(), rows, &searching));
         });

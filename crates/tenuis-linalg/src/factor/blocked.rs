@@ -1,8 +1,8 @@
-//! Blocked Cholesky factorisation and triangular inverse, in place.
+//! Blocked Cholesky factorisation, in place.
 //!
-//! Both keep the matrix column-major and gather the block column at hand, transposed, into one small buffer whose
-//! rows are split among threads. Tiles depend on the size alone, so the bits do not depend on the threads; faer's own
-//! parallel routines promise neither that nor to work in place.
+//! The matrix is column-major; the block column at hand is gathered, transposed, into a small buffer whose rows are
+//! split among threads. Tiles depend on the size alone, so the bits do not depend on the threads; faer's own parallel
+//! routine does not promise that.
 
 use crate::matmul::{MatMut, MatRef, multiply_add};
 use crate::real::Real;
@@ -11,7 +11,6 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
     LltError, LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
 };
-use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Par, Spec};
 use rayon::prelude::*;
@@ -87,68 +86,6 @@ fn factor_corner<T: Real>(corner: &mut [T], width: usize) -> Result<(), usize> {
             Some(index) => Err(index),
             None => Ok(()),
         },
-    }
-}
-
-/// Replaces a lower triangular matrix by its inverse. What lies above the diagonal must be zero, and stays so.
-pub(super) fn invert<T: Real>(a: &mut [T], n: usize) {
-    let mut panel = vec![T::ZERO; n * BLOCK.min(n)];
-    let mut product = vec![T::ZERO; n * BLOCK.min(n)];
-    let mut corner = vec![T::ZERO; BLOCK.min(n).pow(2)];
-    let mut inverse = vec![T::ZERO; BLOCK.min(n).pow(2)];
-    // [A 0; B D]⁻¹ = [A⁻¹ 0; −D⁻¹·B·A⁻¹ D⁻¹]: from the last block column to the first, D⁻¹ is there already.
-    for j in (0..n).step_by(BLOCK).rev() {
-        let width = BLOCK.min(n - j);
-        let below = j + width;
-        let height = n - below;
-        let (left, inverted) = a.split_at_mut(below * n);
-        let columns = &mut left[j * n..];
-
-        let (corner, inverse) = (&mut corner[..width * width], &mut inverse[..width * width]);
-        for (to, from) in corner.chunks_exact_mut(width).zip(columns.chunks_exact(n)) {
-            to.copy_from_slice(&from[j..below]);
-        }
-        inverse.fill(T::ZERO);
-        invert_lower_triangular(
-            faer::MatMut::from_column_major_slice_mut(inverse, width, width),
-            faer::MatRef::from_column_major_slice(corner, width, width),
-            Par::Seq,
-        );
-        for (from, to) in inverse.chunks_exact(width).zip(columns.chunks_exact_mut(n)) {
-            to[j..below].copy_from_slice(from);
-        }
-        if height == 0 {
-            continue;
-        }
-
-        let (panel, product) = (&mut panel[..height * width], &mut product[..height * width]);
-        gather(panel, columns, n, below, width);
-        let inverse = MatRef::new(inverse, [width, width], [1, width]);
-        product.par_chunks_mut(ROWS * width).zip(panel.par_chunks(ROWS * width)).for_each(|(to, from)| {
-            let shape = [to.len() / width, width];
-            to.fill(T::ZERO);
-            multiply_add(
-                MatMut::new(to, shape, [width, 1]),
-                -T::ONE,
-                MatRef::new(from, shape, [width, 1]),
-                inverse,
-            );
-        });
-        let product = MatRef::new(product, [height, width], [width, 1]);
-        panel.par_chunks_mut(ROWS * width).enumerate().for_each(|(task, rows)| {
-            let count = rows.len() / width;
-            let first = task * ROWS;
-            let depth = first + count;
-            rows.fill(T::ZERO);
-            let triangle = MatRef::new(&inverted[below + first..], [count, depth], [1, n]);
-            multiply_add(
-                MatMut::new(rows, [count, width], [width, 1]),
-                T::ONE,
-                triangle,
-                product.first_rows(depth),
-            );
-        });
-        scatter(panel, columns, n, below, width);
     }
 }
 

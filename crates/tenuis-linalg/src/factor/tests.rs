@@ -16,20 +16,21 @@ fn gram(features: usize, rows: usize) -> Gram {
 }
 
 /// The largest deviation of `U·(H + λI)·Uᵀ` from the identity.
-fn deviation<T: Real>(factor: &InverseFactor<T>, hessian: GramView<'_>, order: &[u32]) -> f64 {
+fn deviation<T: Real>(factor: &HessianFactor<T>, hessian: GramView<'_>, order: &[u32]) -> f64 {
     let n = factor.features();
-    let u: Vec<f64> = factor.column_major().iter().map(|v| v.as_f64()).collect();
+    let u: Vec<f64> = factor.inverse_block(0..n).iter().map(|v| v.as_f64()).collect();
     let mut h = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..n {
             h[i * n + j] = f64::from(hessian.get(order[i] as usize, order[j] as usize));
-            assert!(j >= i || u[j * n + i] == 0.0, "below the diagonal at {i},{j}");
+            let below = [factor.column_major()[j * n + i].as_f64(), u[i * n + j]];
+            assert!(j >= i || below == [0.0; 2], "below the diagonal at {i},{j}");
         }
         let live = h[i * n + i] != 0.0;
         h[i * n + i] = if live { h[i * n + i] } else { factor.mean_diagonal() } + factor.damp();
     }
     let (mut uh, mut uhu) = (vec![0.0; n * n], vec![0.0; n * n]);
-    let u = MatRef::new(&u, [n, n], [1, n]);
+    let u = MatRef::new(&u, [n, n], [n, 1]);
     multiply_add(MatMut::new(&mut uh, [n, n], [n, 1]), 1.0, u, MatRef::new(&h, [n, n], [n, 1]));
     multiply_add(
         MatMut::new(&mut uhu, [n, n], [n, 1]),
@@ -48,10 +49,10 @@ fn whitens_the_hessian() {
         let gram = gram(n, 2 * n + 3);
         let keep: Vec<u32> = (0..n as u32).collect();
         let reverse: Vec<u32> = keep.iter().rev().copied().collect();
-        let wide = inverse_factor::<f64>(gram.view(), None, 0.01).unwrap();
+        let wide = factor_hessian::<f64>(gram.view(), None, 0.01).unwrap();
         // f64 rounding times a condition number below 1e4.
         assert!(deviation(&wide, gram.view(), &keep) < 1e-11, "f64, n = {n}");
-        let single = inverse_factor::<f32>(gram.view(), Some(&reverse), 0.01).unwrap();
+        let single = factor_hessian::<f32>(gram.view(), Some(&reverse), 0.01).unwrap();
         assert!(deviation(&single, gram.view(), &reverse) < 2e-3, "f32, n = {n}");
     }
 }
@@ -61,10 +62,10 @@ fn whitens_the_hessian() {
 fn a_rank_deficient_hessian_is_damped() {
     let gram = gram(200, 20);
     let order: Vec<u32> = (0..200).collect();
-    let factor = inverse_factor::<f32>(gram.view(), None, 0.01).unwrap();
+    let factor = factor_hessian::<f32>(gram.view(), None, 0.01).unwrap();
     assert!(deviation(&factor, gram.view(), &order) < 2e-3);
     assert!(matches!(
-        inverse_factor::<f32>(gram.view(), None, -0.1),
+        factor_hessian::<f32>(gram.view(), None, -0.1),
         Err(FactorError::NotPositiveDefinite { pivot, .. }) if pivot < 200
     ));
 }
@@ -78,10 +79,10 @@ fn a_dead_column_stays_alone() {
         upper[k * n + 5] = 0.0;
     }
     let gram = Gram::from_upper(n, upper).unwrap();
-    let factor = inverse_factor::<f32>(gram.view(), None, 0.01).unwrap();
-    let u = |i: usize, j: usize| factor.column_major()[j * n + i];
-    assert!(u(5, 5) > 0.0);
-    assert!((0..n).filter(|&k| k != 5).all(|k| u(5, k) == 0.0 && u(k, 5) == 0.0));
+    let factor = factor_hessian::<f32>(gram.view(), None, 0.01).unwrap();
+    let r = |i: usize, j: usize| factor.column_major()[j * n + i];
+    assert!(r(5, 5) > 0.0);
+    assert!((0..n).filter(|&k| k != 5).all(|k| r(5, k) == 0.0 && r(k, 5) == 0.0));
 }
 
 #[test]
@@ -89,16 +90,16 @@ fn what_cannot_be_factored_is_named() {
     let n = 3;
     let of = |values: [f32; 9]| Gram::from_upper(n, values.to_vec()).unwrap();
     let zero = of([0.0; 9]);
-    assert_eq!(inverse_factor::<f32>(zero.view(), None, 0.01).unwrap_err(), FactorError::Zero);
+    assert_eq!(factor_hessian::<f32>(zero.view(), None, 0.01).unwrap_err(), FactorError::Zero);
     let nan = of([1.0, 0.0, f32::NAN, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-    let error = inverse_factor::<f32>(nan.view(), None, 0.01).unwrap_err();
+    let error = factor_hessian::<f32>(nan.view(), None, 0.01).unwrap_err();
     assert_eq!(error, FactorError::NonFinite { row: 0, column: 2 });
     let indefinite = of([1.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-    let error = inverse_factor::<f32>(indefinite.view(), None, 0.01).unwrap_err();
+    let error = factor_hessian::<f32>(indefinite.view(), None, 0.01).unwrap_err();
     assert!(matches!(error, FactorError::NotPositiveDefinite { pivot: 0, .. }), "{error}");
     let good = of([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
     for order in [&[0u32, 1, 1][..], &[0, 1], &[0, 1, 3]] {
-        let error = inverse_factor::<f32>(good.view(), Some(order), 0.01).unwrap_err();
+        let error = factor_hessian::<f32>(good.view(), Some(order), 0.01).unwrap_err();
         assert_eq!(error, FactorError::Order { features: 3 });
     }
 }
@@ -108,7 +109,20 @@ fn same_bits_on_any_number_of_threads() {
     let gram = gram(700, 900);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| inverse_factor::<f32>(gram.view(), None, 0.01).unwrap())
+        pool.install(|| factor_hessian::<f32>(gram.view(), None, 0.01).unwrap())
     };
     assert!(run(1).column_major() == run(3).column_major());
+}
+
+/// A diagonal block of the inverse is the inverse of the diagonal block.
+#[test]
+fn blocks_of_the_inverse() {
+    let gram = gram(60, 200);
+    let factor = factor_hessian::<f64>(gram.view(), None, 0.01).unwrap();
+    let (whole, part) = (factor.inverse_block(0..60), factor.inverse_block(20..45));
+    for i in 0..25 {
+        for j in 0..25 {
+            assert!((part[i * 25 + j] - whole[(i + 20) * 60 + j + 20]).abs() < 1e-12);
+        }
+    }
 }

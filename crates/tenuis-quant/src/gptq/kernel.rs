@@ -18,8 +18,10 @@ const LANES: usize = 32;
 
 /// A block of a panel and what is needed to quantise it.
 pub(super) struct Block<'a, T> {
-    /// `[width, rows]`: weights on entry, errors divided by `U[i, i]` on return.
-    pub(super) values: &'a mut [T],
+    /// `[width, rows]`: weights, corrected for all columns before the block on entry, and for all on return.
+    pub(super) corrected: &'a mut [T],
+    /// `[width, rows]`: original weights on entry, `w − ŵ` on return.
+    pub(super) weights: &'a mut [T],
     /// `[width, rows]`: unsigned codes.
     pub(super) codes: &'a mut [u8],
     /// `[rows]`: `Σ e²`.
@@ -90,20 +92,22 @@ fn strip<T: Real, const N: usize, const FUSED: bool>(
         let factor = &block.factor[i * width..(i + 1) * width];
         let diagonal = factor[i];
         let grids = &block.grids[block.group_of[i] as usize * rows + first..][..N];
-        let (now, later) = block.values.split_at_mut((i + 1) * rows);
-        let now = &mut now[i * rows + first..][..N];
+        let (now, later) = block.corrected.split_at_mut((i + 1) * rows);
+        let now = &now[i * rows + first..][..N];
+        let weights = &mut block.weights[i * rows + first..][..N];
         let codes = &mut block.codes[i * rows + first..][..N];
         let mut errors = [T::ZERO; N];
         for lane in 0..N {
             let weight = now[lane];
             let code = grids[lane].code(weight, block.max_code);
-            let error = (weight - grids[lane].value(code)) / diagonal;
+            let value = grids[lane].value(code);
+            let error = (weight - value) / diagonal;
             errors[lane] = error;
+            weights[lane] -= value;
             damped[lane] += error * error;
             // Through i32, which has a vector instruction where u8 has none.
             codes[lane] = code.as_f32() as i32 as u8;
         }
-        now.copy_from_slice(&errors);
         for (column, &weight) in later.chunks_exact_mut(rows).zip(&factor[i + 1..]) {
             let column = &mut column[first..first + N];
             for lane in 0..N {

@@ -12,15 +12,19 @@ use crate::rtn::{check_weight, rtn};
 use plan::Plan;
 use sweep::{Outcome, sweep};
 use tenuis_core::{GroupedInt, GroupedIntSpec};
-use tenuis_linalg::{FactorError, GramView, InverseFactor, Real, inverse_factor};
+use tenuis_linalg::{FactorError, GramView, HessianFactor, Real, factor_hessian};
 
 /// Quantises a weight so that the layer's output on the calibration data changes least:
 ///
 /// `min over Ŵ on the grid of tr((W − Ŵ) H (W − Ŵ)ᵀ)`, `H = XᵀX`,
 ///
 /// greedily, one column after the other (Frantar et al. 2022, arXiv 2210.17323). With `U` upper triangular and
-/// `(H + λI)⁻¹ = UᵀU`, rounding column `i` leaves the error `e = (w_i − ŵ_i) / U[i, i]`, and every later column `j`
-/// becomes `w_j − e · U[i, j]`.
+/// `(H + λI)⁻¹ = UᵀU`, rounding column `i` leaves the error `e_i = (w_i − ŵ_i) / U[i, i]`, and every later column `j`
+/// becomes `w_j − e_i · U[i, j]`.
+///
+/// Between blocks of columns the same corrections are computed without `U`: all of them together are `W − Ŵ = E·U`, so
+/// `E = (W − Ŵ)·R` with `R = U⁻¹` the Cholesky factor itself, and a block that begins at column `b` becomes
+/// `W_B + (W − Ŵ)[.., ..b] · R[..b, B] · U_BB` before its first column is rounded. This spares the inverse of `R`.
 ///
 /// Where Linears share an input, [`GptqFactor`] computes `U` once for all of them.
 ///
@@ -65,8 +69,8 @@ pub struct GptqFactor {
 
 #[derive(Clone, Debug)]
 enum State {
-    Single { factor: InverseFactor<f32>, damp_percent: f64 },
-    Double { factor: InverseFactor<f64>, damp_percent: f64 },
+    Single { factor: HessianFactor<f32>, damp_percent: f64 },
+    Double { factor: HessianFactor<f64>, damp_percent: f64 },
     Fallback(FallbackReason),
 }
 
@@ -135,7 +139,7 @@ impl GptqFactor {
         &self,
         weight: &[f32],
         shape: [usize; 2],
-        factor: &InverseFactor<T>,
+        factor: &HessianFactor<T>,
         damp_percent: f64,
     ) -> Result<Quantized, QuantError> {
         let config = &self.config;
@@ -196,13 +200,13 @@ fn damped<T: Real>(
     hessian: GramView<'_>,
     order: Option<&[u32]>,
     config: &GptqConfig,
-    found: impl Fn(InverseFactor<T>, f64) -> State,
+    found: impl Fn(HessianFactor<T>, f64) -> State,
 ) -> (u32, State) {
     let mut attempts = 0;
     loop {
         let damp_percent = config.damp_percent + f64::from(attempts) * config.damp_step;
         attempts += 1;
-        let reason = match inverse_factor(hessian, order, damp_percent) {
+        let reason = match factor_hessian(hessian, order, damp_percent) {
             Ok(factor) => return (attempts, found(factor, damp_percent)),
             Err(FactorError::Zero) => FallbackReason::ZeroHessian,
             Err(FactorError::NonFinite { row, column }) => FallbackReason::NonFiniteHessian { row, column },

@@ -1,14 +1,14 @@
 //! One pass over the columns, for panels of rows in parallel.
 
 use super::kernel::{Block, quantize_columns};
-use super::plan::Plan;
+use super::plan::{Plan, Segment};
 use crate::grid::{Grid, GridFit};
 use rayon::prelude::*;
 use std::ops::Range;
-use tenuis_linalg::{InverseFactor, MatMut, MatRef, Real, multiply_add, transpose};
+use tenuis_linalg::{HessianFactor, MatMut, MatRef, Real, multiply_add, transpose};
 
 /// Rows of a panel. Fixed, so that the bits do not depend on the number of threads: large enough that a product with
-/// `U` reads each of its elements for many rows, small enough that a panel of a wide layer stays in cache.
+/// `R` reads each of its elements for many rows, small enough that a panel of a wide layer stays in cache.
 const PANEL_ROWS: usize = 128;
 
 /// What a sweep finds.
@@ -32,7 +32,7 @@ pub(super) fn sweep<T: Real>(
     [out_features, in_features]: [usize; 2],
     plan: &Plan,
     fit: &GridFit<T>,
-    factor: &InverseFactor<T>,
+    factor: &HessianFactor<T>,
 ) -> Outcome {
     let groups = plan.groups;
     let mut codes = vec![0u8; out_features * in_features];
@@ -59,19 +59,34 @@ pub(super) fn sweep<T: Real>(
 
 /// The blocks of columns with the diagonal blocks of `U`, which every panel reads.
 struct Blocks<'a, T> {
-    factor: &'a InverseFactor<T>,
-    blocks: Vec<(Range<usize>, Vec<T>)>,
+    factor: &'a HessianFactor<T>,
+    blocks: Vec<PlannedBlock<T>>,
+}
+
+struct PlannedBlock<T> {
+    columns: Range<usize>,
+    segments: Vec<Segment>,
+    group_of: Vec<u32>,
+    inverse: Vec<T>,
+    /// The columns of the block and of a group that begins in it and reaches beyond, and the inverse for those.
+    wide: Option<(Range<usize>, Vec<T>)>,
 }
 
 impl<'a, T: Real> Blocks<'a, T> {
-    fn new(plan: &Plan, factor: &'a InverseFactor<T>) -> Self {
-        let (n, u) = (factor.features(), factor.column_major());
-        let corner = |range: &Range<usize>| {
-            let rows = range.clone();
-            rows.flat_map(|i| range.clone().map(move |j| u[j * n + i])).collect()
-        };
-        let blocks = plan.blocks().into_iter().map(|range| (range.clone(), corner(&range))).collect();
-        Self { factor, blocks }
+    fn new(plan: &Plan, factor: &'a HessianFactor<T>) -> Self {
+        let blocks = plan.blocks().into_par_iter().map(|columns| {
+            let segments = plan.segments(columns.clone());
+            let ends = segments.iter().flat_map(|s| s.fit.clone()).map(|group| plan.places(group).end);
+            let wide = ends.max().filter(|&end| end > columns.end).map(|end| columns.start..end);
+            PlannedBlock {
+                group_of: columns.clone().map(|place| plan.group_of(place) as u32).collect(),
+                inverse: factor.inverse_block(columns.clone()),
+                wide: wide.map(|range| (range.clone(), factor.inverse_block(range))),
+                columns,
+                segments,
+            }
+        });
+        Self { factor, blocks: blocks.collect() }
     }
 }
 
@@ -80,7 +95,7 @@ struct Panel<'a, T> {
     plan: &'a Plan,
     fit: &'a GridFit<T>,
     rows: usize,
-    /// `[in, rows]`: weights to come, errors of those that are done.
+    /// `[in, rows]`: original weights of columns to come, `w − ŵ` of those that are done.
     values: Vec<T>,
     /// `[in, rows]`.
     codes: Vec<u8>,
@@ -88,8 +103,6 @@ struct Panel<'a, T> {
     grids: Vec<Grid<T>>,
     /// `[rows]`.
     damped: Vec<T>,
-    /// How many of the columns before it each column has been corrected for.
-    corrected: Vec<usize>,
 }
 
 impl<'a, T: Real> Panel<'a, T> {
@@ -126,7 +139,6 @@ impl<'a, T: Real> Panel<'a, T> {
             codes: vec![0; features * rows],
             grids: vec![blank; plan.groups * rows],
             damped: vec![T::ZERO; rows],
-            corrected: vec![0; features],
         }
     }
 
@@ -136,77 +148,48 @@ impl<'a, T: Real> Panel<'a, T> {
             let mut members = vec![Vec::new(); self.plan.groups];
             (0..self.plan.features()).for_each(|place| members[self.plan.group_of(place)].push(place));
             for (group, places) in members.into_iter().enumerate() {
-                self.fit_group(group, places.into_iter());
+                self.grids[group * rows..(group + 1) * rows].copy_from_slice(&fit_group(
+                    self.fit,
+                    &self.values,
+                    rows,
+                    places.into_iter(),
+                ));
             }
         }
-        for (range, corner) in &blocks.blocks {
-            self.correct(range.clone(), range.start, blocks.factor);
-            let group_of: Vec<u32> = range.clone().map(|place| self.plan.group_of(place) as u32).collect();
-            for segment in self.plan.segments(range.clone()) {
-                for group in segment.fit {
+        let mut work = Workspace::default();
+        for block in &blocks.blocks {
+            let wide = block.wide.as_ref().map(|(range, inverse)| {
+                work.correct(&self.values, rows, range.clone(), inverse, blocks.factor);
+                work.corrected.clone()
+            });
+            let columns = block.columns.clone();
+            work.correct(&self.values, rows, columns.clone(), &block.inverse, blocks.factor);
+            for segment in &block.segments {
+                for group in segment.fit.clone() {
                     let places = self.plan.places(group);
-                    // Columns beyond this block have not been corrected for the blocks before it yet.
-                    self.correct(range.end..places.end.max(range.end), range.start, blocks.factor);
-                    self.fit_group(group, places);
+                    let values = match &wide {
+                        Some(wide) if places.end > columns.end => wide,
+                        _ => &work.corrected,
+                    };
+                    let inside = places.start - columns.start..places.end - columns.start;
+                    self.grids[group * rows..(group + 1) * rows]
+                        .copy_from_slice(&fit_group(self.fit, values, rows, inside));
                 }
-                let span = range.start * rows..range.end * rows;
-                let mut block = Block {
-                    values: &mut self.values[span.clone()],
+                let span = columns.start * rows..columns.end * rows;
+                let mut now = Block {
+                    corrected: &mut work.corrected,
+                    weights: &mut self.values[span.clone()],
                     codes: &mut self.codes[span],
                     damped: &mut self.damped,
-                    factor: corner,
+                    factor: &block.inverse,
                     grids: &self.grids,
-                    group_of: &group_of,
+                    group_of: &block.group_of,
                     rows,
                     max_code: self.fit.max_code(),
                 };
-                let columns = segment.columns;
-                quantize_columns(&mut block, columns.start - range.start..columns.end - range.start);
+                let Range { start, end } = segment.columns;
+                quantize_columns(&mut now, start - columns.start..end - columns.start);
             }
-        }
-    }
-
-    /// Brings columns up to date with the errors of all columns before `until`: `W[:, j] −= E · U[.., j]`.
-    fn correct(&mut self, columns: Range<usize>, until: usize, factor: &InverseFactor<T>) {
-        let (n, rows) = (factor.features(), self.rows);
-        let mut start = columns.start;
-        while start < columns.end {
-            let from = self.corrected[start];
-            let same = self.corrected[start..columns.end].iter().take_while(|&&c| c == from).count();
-            if from < until {
-                let (errors, later) = self.values.split_at_mut(start * rows);
-                let target = MatMut::new(later, [same, rows], [rows, 1]);
-                let u = MatRef::new(&factor.column_major()[start * n + from..], [same, until - from], [n, 1]);
-                let errors = MatRef::new(&errors[from * rows..], [until - from, rows], [rows, 1]);
-                multiply_add(target, -T::ONE, u, errors);
-                self.corrected[start..start + same].fill(until);
-            }
-            start += same;
-        }
-    }
-
-    fn fit_group(&mut self, group: usize, places: impl Iterator<Item = usize> + Clone) {
-        let rows = self.rows;
-        let grids = &mut self.grids[group * rows..(group + 1) * rows];
-        if self.fit.searches() {
-            let mut values = Vec::new();
-            for (row, grid) in grids.iter_mut().enumerate() {
-                values.clear();
-                values.extend(places.clone().map(|place| self.values[place * rows + row].as_f32()));
-                *grid = self.fit.search(&values);
-            }
-            return;
-        }
-        let (mut min, mut max) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
-        for place in places {
-            let column = &self.values[place * rows..(place + 1) * rows];
-            for ((min, max), &value) in min.iter_mut().zip(&mut max).zip(column) {
-                *min = min.smaller(value);
-                *max = max.larger(value);
-            }
-        }
-        for ((grid, min), max) in grids.iter_mut().zip(min).zip(max) {
-            *grid = self.fit.span(min, max);
         }
     }
 
@@ -268,4 +251,68 @@ impl<'a, T: Real> Panel<'a, T> {
         }
         sum
     }
+}
+
+/// Buffers of one block.
+#[derive(Default)]
+struct Workspace<T> {
+    corrected: Vec<T>,
+    sums: Vec<T>,
+}
+
+impl<T: Real> Workspace<T> {
+    /// Sets `corrected` `[width, rows]` to the weights of some columns as all columns before them leave them:
+    /// `W_B + D·R·U_BB` with `D = W − Ŵ` of the columns before, everything transposed.
+    fn correct(
+        &mut self,
+        values: &[T],
+        rows: usize,
+        columns: Range<usize>,
+        inverse: &[T],
+        factor: &HessianFactor<T>,
+    ) {
+        let (n, width, before) = (factor.features(), columns.len(), columns.start);
+        self.corrected.clear();
+        self.corrected.extend_from_slice(&values[columns.start * rows..columns.end * rows]);
+        if before == 0 {
+            return;
+        }
+        self.sums.clear();
+        self.sums.resize(width * rows, T::ZERO);
+        let shape = [width, rows];
+        let r = MatRef::new(&factor.column_major()[before * n..], [width, before], [n, 1]);
+        let done = MatRef::new(values, [before, rows], [rows, 1]);
+        multiply_add(MatMut::new(&mut self.sums, shape, [rows, 1]), T::ONE, r, done);
+        let sums = MatRef::new(&self.sums, shape, [rows, 1]);
+        let inverse = MatRef::new(inverse, [width, width], [1, width]);
+        multiply_add(MatMut::new(&mut self.corrected, shape, [rows, 1]), T::ONE, inverse, sums);
+    }
+}
+
+/// The grids of a group, one for each row, from columns `places` of `values` `[.., rows]`.
+fn fit_group<T: Real>(
+    fit: &GridFit<T>,
+    values: &[T],
+    rows: usize,
+    places: impl Iterator<Item = usize> + Clone,
+) -> Vec<Grid<T>> {
+    if fit.searches() {
+        let mut group = Vec::new();
+        return (0..rows)
+            .map(|row| {
+                group.clear();
+                group.extend(places.clone().map(|place| values[place * rows + row].as_f32()));
+                fit.search(&group)
+            })
+            .collect();
+    }
+    let (mut min, mut max) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
+    for place in places {
+        let column = &values[place * rows..(place + 1) * rows];
+        for ((min, max), &value) in min.iter_mut().zip(&mut max).zip(column) {
+            *min = min.smaller(value);
+            *max = max.larger(value);
+        }
+    }
+    min.into_iter().zip(max).map(|(min, max)| fit.span(min, max)).collect()
 }
