@@ -1,7 +1,9 @@
 //! Bad input, through the binary: a documented exit code, one line that names file, tensor and mend, the input
 //! unchanged, and nothing at the output path.
 
+use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
 use tenuis_tests::cli::{Run, command, plugin_dir, snapshot, tenuis};
 use tenuis_tests::fixture::Fixture;
 
@@ -10,6 +12,7 @@ const RECIPE: i32 = 4;
 const OUTPUT: i32 = 6;
 const NUMERICAL: i32 = 7;
 const USAGE: i32 = 2;
+const CHANGED: i32 = 8;
 
 /// Runs `tenuis eval` on a fixture and checks what must hold for every failure.
 fn eval(fixture: &Fixture, more: &[&str]) -> Run {
@@ -66,6 +69,30 @@ fn fault_6_truncated_file() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 100]).unwrap();
     eval(&fixture, &["--recipe", &rtn(&fixture)]).failed_with(INPUT, &["model.safetensors"]);
+}
+
+/// Generation reads every weight for every token, straight from the mapped file.
+#[cfg(unix)]
+#[test]
+fn fault_6_truncated_while_mapped() {
+    let fixture = Fixture::new("mistral_window");
+    let mut child = command()
+        .args(["generate", "--prompt", "w1 w2", "--max-new-tokens", "50000", "--model"])
+        .arg(&fixture.model)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 16];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.model.join("model.safetensors"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let run: Run = child.wait_with_output().unwrap().into();
+    run.failed_with(CHANGED, &["shorter while it was read"]);
 }
 
 #[test]
