@@ -2,6 +2,8 @@
 //!
 //! `TENUIS_BLESS=1 cargo test -p tenuis-abi` rewrites the header and the recorded layout.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use std::fmt::Write as _;
 use std::mem::{align_of, offset_of, size_of};
 use std::path::{Path, PathBuf};

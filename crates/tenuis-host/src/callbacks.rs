@@ -99,7 +99,10 @@ impl Context {
         work: impl FnOnce() -> R,
     ) -> (R, Option<Outputs>) {
         let out_loss = out_loss.map(|loss| {
-            let loss: *const OutLoss<'_> = loss;
+            #[expect(
+                clippy::transmute_ptr_to_ptr,
+                reason = "a cast cannot extend the lifetime in a trait object"
+            )]
             // SAFETY: only the lifetime changes, and the pointer is gone before this function, which borrows the
             // loss, returns.
             BorrowedLoss(unsafe { std::mem::transmute::<*const OutLoss<'_>, *const OutLoss<'static>>(loss) })

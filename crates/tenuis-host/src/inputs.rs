@@ -154,7 +154,7 @@ fn dense_view(arena: &mut Arena, weight: &Weight, with_data: bool) -> Result<*co
 }
 
 fn is_aligned(tensor: &Tensor) -> bool {
-    tensor.data().as_ptr().cast::<f32>().is_aligned()
+    tensor.data().as_ptr().addr().is_multiple_of(align_of::<f32>())
 }
 
 fn check_members(input: &GroupInput<'_>, caps: Capabilities) -> Result<(), String> {

@@ -84,10 +84,11 @@ impl Job {
         let Some(estimate) = self.technique.table().raw.estimate else { return Ok(None) };
         let view = GroupView::new(&self.technique, group, false)?;
         let mut bytes = 0;
-        // SAFETY: the view lives until the call is over.
-        match self
-            .call("estimate", |state, err| unsafe { estimate(state, view.as_ptr(), &raw mut bytes, err) })
-        {
+        let answer = self.call("estimate", |state, err| {
+            // SAFETY: the view lives until the call is over.
+            unsafe { estimate(state, view.as_ptr(), &raw mut bytes, err) }
+        });
+        match answer {
             Ok(()) => Ok(Some(bytes)),
             Err(PluginError::Failed { status: Status::Unsupported, .. }) => Ok(None),
             Err(error) => Err(error),

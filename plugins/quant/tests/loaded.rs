@@ -1,5 +1,7 @@
 //! The plugin as everybody gets it: loaded through the ABI, held against the algorithms that it wraps.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::Path;
 use std::sync::Arc;

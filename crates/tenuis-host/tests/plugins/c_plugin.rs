@@ -1,9 +1,9 @@
 //! The C plugin of `plugins/example-c`: compiled with the shipped header, loaded, run, decoded, reloaded.
 
+use crate::support::{Site, dense, manifest_of};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
-use crate::support::{Site, dense, manifest_of};
 use tenuis_core::{CodecRegistry, Components, DType, Tensor};
 use tenuis_host::{GroupInput, LinearInput, NoEvents, OutputProblem, PluginError};
 

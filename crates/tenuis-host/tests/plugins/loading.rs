@@ -1,7 +1,7 @@
 //! Finding and loading: what is wrong with a plugin is said precisely, and no code of a wrong one runs.
 
-use std::path::PathBuf;
 use crate::support::{Site, fixture, manifest_of};
+use std::path::PathBuf;
 use tenuis_host::{LOCK_FILE, LoadError, PluginError, PluginLock, PluginRegistry};
 
 /// A plugin whose loading leaves a trace: its initialiser ends the process.

@@ -1,10 +1,10 @@
 //! Running techniques: what they are given arrives, what they hand back is checked, and faults stay contained.
 
+use crate::support::{dense, fixture};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use crate::support::{dense, fixture};
 use tenuis_core::{CodecRegistry, DType, Tensor, Weight};
 use tenuis_host::{
     GroupInput, GroupOutput, HostEvents, Job, LinearInput, LogLevel, Moments, NoEvents, OutputProblem,
