@@ -18,7 +18,7 @@ pub struct Fixture {
 
 /// The fixtures that the repository ships.
 pub fn parity_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("data").join("parity")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join("parity")
 }
 
 impl Fixture {

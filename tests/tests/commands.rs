@@ -15,7 +15,7 @@ fn logits_hold_against_transformers() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out.safetensors");
         let expected = fixture.join("expected.safetensors");
-        tenuis(&[
+        let run = tenuis(&[
             "logits",
             "--model",
             fixture.to_str().unwrap(),
@@ -25,6 +25,7 @@ fn logits_hold_against_transformers() {
             out.to_str().unwrap(),
         ])
         .succeeded();
+        assert_eq!(run.stdout, "", "the result is the file");
         let expected = safetensors::load(&expected, &Device::Cpu).unwrap();
         let found: HashMap<String, Tensor> = safetensors::load(&out, &Device::Cpu).unwrap();
         for (key, expected) in expected.iter().filter(|(k, _)| *k != "input_ids") {
