@@ -189,7 +189,8 @@ fn fault_24_pickles() {
     let fixture = Fixture::new("llama_gqa_llama3rope");
     let weights = fixture.model.join("model.safetensors");
     std::fs::rename(&weights, fixture.model.join("pytorch_model.bin")).unwrap();
-    eval(&fixture, &["--recipe", &rtn(&fixture)]).failed_with(INPUT, &["pytorch_model.bin", "safetensors"]);
+    eval(&fixture, &["--recipe", &rtn(&fixture)])
+        .failed_with(INPUT, &["pytorch_model.bin", "pickle", "convert it with transformers"]);
 }
 
 #[test]
@@ -234,7 +235,8 @@ fn fault_26_tokenizer() {
     let fixture = Fixture::new("llama_gqa_llama3rope");
     let recipe = rtn(&fixture);
     fixture.write_tokenizer(161);
-    eval(&fixture, &["--recipe", &recipe]).failed_with(INPUT, &["tokenizer.json", "161", "160"]);
+    eval(&fixture, &["--recipe", &recipe])
+        .failed_with(INPUT, &["tokenizer.json", "\"w160\"", "vocabulary ends at 160"]);
     std::fs::remove_file(fixture.model.join("tokenizer.json")).unwrap();
     eval(&fixture, &["--recipe", &recipe]).failed_with(INPUT, &["tokenizer.json"]);
 }

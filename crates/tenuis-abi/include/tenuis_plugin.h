@@ -1,8 +1,8 @@
 /* The plugin ABI of Tenuis, version 1. Generated from crates/tenuis-abi; do not edit.
  *
  * A plugin exports one symbol, tenuis_plugin_v1. The rules are in docs/plugins.md; in short:
- * - Structs that begin with (or, for tn_plugin, contain) struct_size may grow at their end. Set it to sizeof; read a field only if
- *   TN_HAS says that it is there.
+ * - Structs with a struct_size may grow at their end. Set it to sizeof; read a field only if TN_HAS says that it is
+ *   there.
  * - Pointers are borrowed for the call. Results go into buffers of out_alloc, messages into the caller's tn_err.
  * - Nothing may unwind or longjmp across the border.
  */
@@ -24,7 +24,7 @@
 
 
 /*
- The first field of a [`tn_plugin`](crate::tn_plugin): "TENUIS01".
+ The first field of a `tn_plugin`: "TENUIS01".
  */
 #define TN_MAGIC 6072345800788357169
 
@@ -624,7 +624,8 @@ typedef struct tn_technique {
    */
   void (*destroy)(void *job);
   /*
-   Decodes `n_rows` rows from `row` on of a weight of one of `kinds` to f32 `[n_rows, in]`. No job, any thread; a pure function.
+   Decodes `n_rows` rows from `row` on of a weight of one of `kinds` to f32 `[n_rows, in]`; `out` is
+   initialised memory. No job, any thread, a pure function.
    */
   int32_t (*decode)(const struct tn_weight *weight,
                     uint64_t row,
