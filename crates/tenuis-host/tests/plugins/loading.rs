@@ -32,7 +32,10 @@ fn a_plugin_is_found_and_described() {
     assert!(probe.capabilities().needs_hessian() && !probe.capabilities().any_tensor());
     assert_eq!(probe.kinds().collect::<Vec<_>>(), ["fixture_scaled"]);
     assert_eq!(probe.schema()["properties"]["scale"]["maximum"], 8.0);
-    assert_eq!(registry.techniques().map(|t| t.id()).collect::<Vec<_>>(), ["misbehave", "probe"]);
+    assert_eq!(
+        registry.techniques().map(tenuis_host::Technique::id).collect::<Vec<_>>(),
+        ["misbehave", "probe"]
+    );
 }
 
 #[test]
