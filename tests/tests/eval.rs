@@ -127,18 +127,18 @@ fn every_family_goes_through_gptq() {
         let recipe = fixture.path("recipe.toml");
         std::fs::write(
             &recipe,
-            "name = \"w4\"\ncalibration = { samples = 16, seq_len = 64 }\n[[stages]]\ntechnique = \"gptq\"\n\
-             true_sequential = true\noptions = { bits = 4, group_size = 32 }\n",
+            "name = \"w8\"\ncalibration = { samples = 16, seq_len = 64 }\n[[stages]]\ntechnique = \"gptq\"\n\
+             true_sequential = true\noptions = { bits = 8, group_size = 32 }\n",
         )
         .unwrap();
         let out = fixture.path("out");
         let more =
             ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
         let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
-        let w4 = candidate(&report, "w4");
-        assert!(w4["quality"]["kl_mean"].as_f64().unwrap() < 0.1, "{name}: {}", w4["quality"]);
-        assert!(w4["speed"].is_null() && w4["memory"].is_null(), "{name}: not measured");
-        assert_exact_bytes(&fixture.model, &out.join("w4"), false);
+        let w8 = candidate(&report, "w8");
+        assert!(w8["quality"]["kl_mean"].as_f64().unwrap() < 1e-3, "{name}: {}", w8["quality"]);
+        assert!(w8["speed"].is_null() && w8["memory"].is_null(), "{name}: not measured");
+        assert_exact_bytes(&fixture.model, &out.join("w8"), false);
     }
 }
 

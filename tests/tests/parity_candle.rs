@@ -1,4 +1,5 @@
 //! Last-position logits against candle-transformers, where its models follow the published ones.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod parity_support;
 
@@ -34,7 +35,7 @@ impl Fixture {
     }
 
     /// The configuration with the fields that candle reads from their old place.
-    fn old_style(&self, more: Value) -> Value {
+    fn old_style(&self, more: &Value) -> Value {
         let mut config = self.config.clone();
         config["rope_theta"] = self.config["rope_parameters"]["rope_theta"].clone();
         for (key, value) in more.as_object().unwrap() {
@@ -56,7 +57,7 @@ impl Fixture {
 fn llama() {
     let fixture = Fixture::new("llama_gqa_llama3rope", 40);
     let rope = &fixture.config["rope_parameters"];
-    let config = fixture.old_style(json!({ "rope_scaling": rope }));
+    let config = fixture.old_style(&json!({ "rope_scaling": rope }));
     let config: llama::LlamaConfig = serde_json::from_value(config).unwrap();
     let config = config.into_config(false);
     let model = llama::Llama::load(fixture.weights(), &config).unwrap();
@@ -69,7 +70,7 @@ fn llama() {
 #[test]
 fn mistral() {
     let fixture = Fixture::new("mistral_window", 8);
-    let config: mistral::Config = serde_json::from_value(fixture.old_style(json!({}))).unwrap();
+    let config: mistral::Config = serde_json::from_value(fixture.old_style(&json!({}))).unwrap();
     let mut model = mistral::Model::new(&config, fixture.weights()).unwrap();
     fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
 }
@@ -77,7 +78,7 @@ fn mistral() {
 #[test]
 fn qwen2() {
     let fixture = Fixture::new("qwen2", 40);
-    let config = fixture.old_style(json!({ "sliding_window": 4096 }));
+    let config = fixture.old_style(&json!({ "sliding_window": 4096 }));
     let config: qwen2::Config = serde_json::from_value(config).unwrap();
     let mut model = qwen2::ModelForCausalLM::new(&config, fixture.weights()).unwrap();
     fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
@@ -86,7 +87,7 @@ fn qwen2() {
 #[test]
 fn qwen3() {
     let fixture = Fixture::new("qwen3", 40);
-    let config: qwen3::Config = serde_json::from_value(fixture.old_style(json!({}))).unwrap();
+    let config: qwen3::Config = serde_json::from_value(fixture.old_style(&json!({}))).unwrap();
     let mut model = qwen3::ModelForCausalLM::new(&config, fixture.weights()).unwrap();
     fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
 }

@@ -1,5 +1,7 @@
 //! Perplexities of trained models on real text, as transformers computed them in f32. They need the folder of models
 //! that `TENUIS_SHARED` names.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(clippy::print_stderr, reason = "the figures are worth seeing beside the verdict")]
 
 mod parity_support;
 

@@ -11,5 +11,8 @@ fn committed_schema_is_current() {
         std::fs::write(&path, &generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(committed, generated, "regenerate with TENUIS_BLESS=1 cargo test -p tenuis-eval --test schema");
+    assert_eq!(
+        committed, generated,
+        "regenerate with TENUIS_BLESS=1 cargo test -p tenuis-eval --test schema"
+    );
 }

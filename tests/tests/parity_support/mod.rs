@@ -1,5 +1,6 @@
 //! What the parity tests share: fixtures, expected tensors and the comparison.
 #![expect(dead_code, reason = "every test file uses a part of it")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
