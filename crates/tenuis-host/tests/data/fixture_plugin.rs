@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tenuis_plugin::core::{Component, DType, Dense, Tensor};
 use tenuis_plugin::serde_json::{Value, json};
 use tenuis_plugin::{
     Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, LogLevel, Rows, StoredWeight,
-    TechniqueError,
+    TechniqueError, TensorView,
 };
 
 /// Adds what it is given to the weight: the sum of the tiles, the Hessian's corner, the moments, mask and original.
@@ -78,12 +79,12 @@ impl GroupTechnique for Probe {
         let hessian = group.hessian()?;
         let moments = group.moments()?;
         let host = out.host();
-        let total = std::sync::Mutex::new(0);
+        let total = AtomicU64::new(0);
         host.parallel_for(100, |i| {
-            *total.lock().unwrap() += i;
+            total.fetch_add(i, Ordering::Relaxed);
             Ok(())
         })?;
-        host.metric("loop", f64::from(*total.lock().unwrap() as u32));
+        host.metric("loop", total.into_inner() as f64);
         host.metric("tiles", f64::from(self.tiles));
         host.metric("hessian", f64::from(hessian[1]));
         host.metric("moments", f64::from(moments.sum_abs[0] + moments.sum_sq[1] + moments.max_abs[1]));
@@ -92,7 +93,7 @@ impl GroupTechnique for Probe {
         for (index, linear) in (0..).zip(group.linears()) {
             host.progress(index, group.linears().len() as u64, linear.name());
             let original = linear.original()?;
-            let bias = linear.bias().map(|b| b.to_f32()).transpose()?;
+            let bias = linear.bias().map(TensorView::to_f32).transpose()?;
             let known = linear.dense()?.iter().enumerate().map(|(i, &w)| {
                 let w =
                     original.map_or(w, |o| o[i]) + bias.as_ref().map_or(0.0, |b| b[i / linear.shape()[1]]);
@@ -257,7 +258,7 @@ impl GroupTechnique for Misbehave {
             How::Fail => return Err(TechniqueError::numerical("nothing fits").about(name)),
             How::Wait => {
                 let start = Instant::now();
-                while start.elapsed() < Duration::from_secs(60) {
+                while start.elapsed() < Duration::from_mins(1) {
                     out.host().check_cancelled()?;
                     std::thread::sleep(Duration::from_millis(1));
                 }
