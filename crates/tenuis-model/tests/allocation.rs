@@ -1,4 +1,5 @@
 //! A Linear over a packed weight never makes a dense copy of it.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use candle_core::{DType as CandleType, Device, Tensor as Activations};
 use std::alloc::{GlobalAlloc, Layout as Memory, System};

@@ -1,4 +1,5 @@
 //! What a model refuses, and what it makes of odd checkpoints. The checkpoints are written here, tiny and random.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,4 +1,6 @@
 //! What the families read from configurations.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(clippy::needless_pass_by_value, reason = "configurations are written where they are used")]
 
 use serde_json::{Value, json};
 use tenuis_core::Layout;

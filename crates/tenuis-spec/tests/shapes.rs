@@ -1,4 +1,5 @@
 //! Holding a spec against what a checkpoint stores.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -121,10 +121,11 @@ mod tests {
     /// f32 rounding of a handful of steps.
     const TOLERANCE: f64 = 1e-6;
 
+    type Formula = fn(f64) -> f64;
+
     #[test]
     fn activations_follow_their_formulas() {
         let xs: Vec<f32> = (-200..=200).map(|i| i as f32 * 0.05).collect();
-        type Formula = fn(f64) -> f64;
         let formulas: [(Activation, Formula); 5] = [
             (Activation::Silu, |x| x / (1.0 + (-x).exp())),
             (Activation::QuickGelu, |x| x / (1.0 + (-1.702 * x).exp())),
