@@ -1,5 +1,6 @@
 //! Running the built `tenuis` binary as a user would.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -98,7 +99,7 @@ impl From<Output> for Run {
 /// If `TENUIS_SHARED` names something that is no directory.
 pub fn shared() -> Option<PathBuf> {
     let Some(path) = std::env::var_os("TENUIS_SHARED").map(PathBuf::from) else {
-        eprintln!("skipped: TENUIS_SHARED names no directory with real models");
+        let _ = writeln!(std::io::stderr(), "skipped: TENUIS_SHARED names no directory with real models");
         return None;
     };
     assert!(path.is_dir(), "TENUIS_SHARED is {}, which is no directory", path.display());

@@ -1,6 +1,7 @@
 //! A small checkpoint with a tokenizer and a text, made from a parity fixture.
 
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint directory that a test may spoil, and texts for it.
@@ -82,7 +83,8 @@ fn words(vocab: u64, count: usize, seed: u64) -> String {
         state ^= state >> 7;
         state ^= state << 17;
         word = if state & 1 == 0 { (word * 7 + 3) % vocab } else { (state >> 8) % vocab };
-        text.push_str(&format!("w{word} "));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "w{word} ");
     }
     text
 }

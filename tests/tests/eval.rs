@@ -1,6 +1,8 @@
 //! `tenuis eval`, the main job, end to end: on a small fixture that ships, and on real models where the machine has
 //! them.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use serde_json::Value;
 use std::path::Path;
 use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
@@ -89,12 +91,10 @@ fn built_in_recipes_on_a_fixture() {
         assert!(entry["quality"]["kl_mean"].as_f64().unwrap() > 0.0);
         let dir = Path::new(entry["checkpoint"].as_str().unwrap());
         assert_exact_bytes(&fixture.model, dir, entry["name"] == "f16");
-        for side in ["tokenizer.json"] {
-            assert_eq!(
-                std::fs::read(dir.join(side)).unwrap(),
-                std::fs::read(fixture.model.join(side)).unwrap()
-            );
-        }
+        assert_eq!(
+            std::fs::read(dir.join("tokenizer.json")).unwrap(),
+            std::fs::read(fixture.model.join("tokenizer.json")).unwrap()
+        );
     }
     // Half of f32, but for the header; the ratio counts files, headers included.
     let ratio = candidate(&report, "f16")["size"]["compression_ratio"].as_f64().unwrap();

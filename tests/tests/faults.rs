@@ -1,6 +1,8 @@
 //! Bad input, through the binary: a documented exit code, one line that names file, tensor and mend, the input
 //! unchanged, and nothing at the output path.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;

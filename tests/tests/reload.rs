@@ -3,6 +3,8 @@
 //! The reference runs the algorithms of `tenuis-quant` on the model's own blocks: no plugin, no ABI, no file. So the
 //! test covers what stands between: calibration, the loader, the codecs, the writer and the reader.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, Representation, Weight};

@@ -117,7 +117,7 @@ fn frequencies_of_the_reference() {
             ),
             512,
             [1.0, 0.120_533_99, 0.0125, 0.003_952_847_3],
-            1.035_657_1,
+            1.035_657,
         ),
         (
             yarn(json!({"rope_theta": 500_000.0, "original_max_position_embeddings": 64,
