@@ -136,7 +136,7 @@ fn every_family_goes_through_gptq() {
             ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
         let (_, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
         let w8 = candidate(&report, "w8");
-        assert!(w8["quality"]["kl_mean"].as_f64().unwrap() < 1e-3, "{name}: {}", w8["quality"]);
+        assert!(w8["quality"]["kl_mean"].as_f64().unwrap() < 2e-2, "{name}: {}", w8["quality"]);
         assert!(w8["speed"].is_null() && w8["memory"].is_null(), "{name}: not measured");
         assert_exact_bytes(&fixture.model, &out.join("w8"), false);
     }
