@@ -32,7 +32,7 @@ impl Store {
     }
 
     /// The logical shape of a matrix that is stored compressed, as far as the file states it by itself; where it
-    /// does not, the codec checks the shape when the matrix is loaded and `expected` is taken for now.
+    /// does not, `expected` is returned, and the codec checks the shape when the matrix is loaded.
     pub(crate) fn compressed_shape(&self, module: &str, expected: [usize; 2]) -> Option<[usize; 2]> {
         self.stored.descriptor(module)?;
         let stated = self.checkpoint.tensor(&format!("{module}.weight_shape")).ok();
