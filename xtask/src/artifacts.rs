@@ -14,10 +14,14 @@ use std::process::Stdio;
 /// What the file name of a plugin's manifest ends with.
 const MANIFEST_SUFFIX: &str = ".plugin.json";
 
+/// Small packages that are selected with the program so that its dependencies get the features they get in
+/// `cargo test --workspace`: the two then share one build of candle.
+const SAME_FEATURES: [&str; 2] = ["xtask", "tenuis-tests"];
+
 /// What is compiled beside the program and the plugins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Nothing.
+    /// Nothing but what makes the features agree.
     Product,
     /// Every library and test of the workspace, with the features that `cargo test --workspace` selects: what is built
     /// here is then not built a second time by the tests.
@@ -46,6 +50,9 @@ pub(crate) fn build(workspace: &Workspace, scope: Scope) -> Result<Artifacts, Er
     match scope {
         Scope::Product => {
             cargo.args(["--package", PROGRAM_PACKAGE]);
+            for package in SAME_FEATURES {
+                cargo.args(["--package", package]);
+            }
             for plugin in &plugins {
                 cargo.args(["--package", plugin.name.as_str()]);
             }
