@@ -25,7 +25,7 @@ fn its_own_representation_survives_the_round_trip() {
     let binary = &output.weights["w"];
     assert_eq!(
         (binary.kind(), binary.shape(), binary.stored_bytes()),
-        ("example_binary", [3, 10], 3 * 2 + 3 * 4)
+        ("example_binary", [3, 10], 3 * (4 + 2))
     );
     let original = weight.to_dense().unwrap();
     let expected: Vec<f32> = original
@@ -47,9 +47,9 @@ fn its_own_representation_survives_the_round_trip() {
     assert_eq!(row, expected[20..]);
 
     let mut damaged = components;
-    damaged.insert("weight_scale".to_owned(), Tensor::from_f32(DType::F16, vec![3], &[1.0; 3]).unwrap());
+    damaged.insert("weight_rows".to_owned(), Tensor::from_f32(DType::F16, vec![3], &[1.0; 3]).unwrap());
     let error = codecs.decode([3, 10], &binary.descriptor(), damaged).unwrap_err().to_string();
-    assert!(error.contains("weight_scale f32 [out]"), "{error}");
+    assert!(error.contains("weight_rows u8 [out, 4 + ceil(in/8)]"), "{error}");
 }
 
 #[test]
@@ -71,17 +71,14 @@ fn numbers_that_are_not_finite_are_not_kept() {
 fn a_write_behind_the_end_is_found() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/example-c");
     let code = std::fs::read_to_string(home.join("binary.c")).unwrap();
-    let code = code.replace(
-        "memset(signs, 0, (size_t)(rows * sign_shape[1]));",
-        "memset(signs, 0, (size_t)(rows * sign_shape[1]) + 1);",
-    );
+    let code = code.replace("memset(data, 0, rows * stride);", "memset(data, 0, rows * stride + 1);");
     let site = Site::new("overrun").manifest(&manifest_of(&["example_binary"])).c_code(&code);
     let registry = site.discover();
     let mut job =
         registry.require("example_binary").unwrap().start(&json!({}), 1, Arc::new(NoEvents)).unwrap();
     let group = GroupInput::new(vec![LinearInput::new("w", dense(2, 4, |_| 1.0))]);
     let error = job.run(group).unwrap_err().to_string();
-    assert!(error.contains("component \"weight_sign\" was written past its end"), "{error}");
+    assert!(error.contains("component \"weight_rows\" was written past its end"), "{error}");
 }
 
 #[test]
