@@ -1,6 +1,6 @@
 //! Peak memory of compressing a synthetic Llama of 7B shape (four blocks of it) by GPTQ with 8,192 calibration tokens.
 //!
-//! `TENUIS_PLUGIN_DIR=target/release/plugins cargo bench -p tenuis-orchestrator --bench seven_b_memory`
+//! `TENUIS_PLUGIN_DIR=$PWD/target/release/plugins cargo bench --workspace --bench seven_b_memory` after `cargo xtask build`.
 //!
 //! The checkpoint (2.1 GB of f16) is written by a child process, so that its memory does not count, into the
 //! system's temporary directory or `TENUIS_BENCH_DIR`. The figure is the kernel's high-water mark of this process,
