@@ -114,7 +114,8 @@ fn tied_and_stored_heads() {
 fn stored_types_are_read_as_they_are() {
     let tensors = random_tensors(&config(false));
     let exact = logits(&config(false), &tensors);
-    for (dtype, tolerance) in [(DType::F64, 0.0), (DType::F16, 0.01), (DType::BF16, 0.05)] {
+    // The same values in f64 are decoded tile by tile, and f32 sums of a tile come in another order.
+    for (dtype, tolerance) in [(DType::F64, 1e-6), (DType::F16, 0.01), (DType::BF16, 0.05)] {
         let cast = tensors.iter().map(|(name, t)| {
             let values = t.to_f32().unwrap();
             (name.clone(), Tensor::from_f32(dtype, t.shape().to_vec(), &values).unwrap())

@@ -18,7 +18,8 @@ pub(super) struct Target {
     path: PathBuf,
     parent: PathBuf,
     temp: PathBuf,
-    lock: Lock,
+    /// Dropped after the temporary directory is gone.
+    _lock: Lock,
     overwrite: bool,
 }
 
@@ -42,7 +43,7 @@ impl Target {
         temp.push(format!("{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
         let temp = parent.join(temp);
         fs::create_dir(&temp).map_err(CheckpointError::io("create", &temp))?;
-        Ok(Self { path, parent, temp, lock, overwrite })
+        Ok(Self { path, parent, temp, _lock: lock, overwrite })
     }
 
     /// The final path.
@@ -75,7 +76,6 @@ impl Drop for Target {
     fn drop(&mut self) {
         // Best effort: what cannot be removed now is removed by the next run.
         drop(fs::remove_dir_all(&self.temp));
-        self.lock.free();
     }
 }
 
@@ -295,8 +295,11 @@ impl Lock {
         }
     }
 
+}
+
+impl Drop for Lock {
     /// Removes the file while it is still locked, then frees it.
-    fn free(&self) {
+    fn drop(&mut self) {
         if cfg!(unix) {
             drop(fs::remove_file(&self.path));
         }
