@@ -294,7 +294,6 @@ impl Lock {
             }
         }
     }
-
 }
 
 impl Drop for Lock {
