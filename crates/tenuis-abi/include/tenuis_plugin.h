@@ -139,6 +139,21 @@
 #define TN_KEEPS_MASK 512
 
 /*
+ Capability, model scope: cannot do without a teacher checkpoint (`tn_model.teacher`).
+ */
+#define TN_NEEDS_TEACHER 1024
+
+/*
+ Capability, model scope: cannot do without tokens (`tn_model.train`).
+ */
+#define TN_NEEDS_TOKENS 2048
+
+/*
+ Capability, model scope: makes use of validation tokens where there are some (`tn_model.valid`).
+ */
+#define TN_USES_VALIDATION 4096
+
+/*
  Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
  */
 #define TN_DTYPE_INT 0
@@ -277,7 +292,7 @@ typedef struct tn_host {
    */
   int32_t (*cancelled)(void *ctx);
   /*
-   Reports progress within the current group. Any thread.
+   Reports progress within the current group or model. Any thread.
    */
   void (*progress)(void *ctx, uint64_t done, uint64_t total, struct tn_str note);
   /*
@@ -289,13 +304,18 @@ typedef struct tn_host {
    */
   void (*metric)(void *ctx, struct tn_str key, double value);
   /*
+   Records a point of a curve, such as the loss of a training step. Any thread.
+   */
+  void (*metric_at)(void *ctx, struct tn_str key, uint64_t step, double value);
+  /*
    Calls `body(user, i)` for every `i < n` on the host's threads; stops early on, and returns, a status
    that is not `TN_OK`.
    */
   int32_t (*parallel_for)(void *ctx, uint64_t n, int32_t (*body)(void *user, uint64_t i), void *user);
   /*
    Lends a buffer for a component of `weight_name`, 64-byte aligned. Every byte of it must be written before
-   `emit`, and none after. A second buffer for the same component replaces the first.
+   `emit`, and none after. A second buffer for the same component replaces the first. Model scope: `weight_name` is
+   a module, or the name of a tensor if `component` is empty.
    */
   int32_t (*out_alloc)(void *ctx,
                        struct tn_str weight_name,
@@ -307,8 +327,8 @@ typedef struct tn_host {
                        uint64_t *byte_len,
                        struct tn_err *err);
   /*
-   Joins a descriptor and the named buffers into the new `weight_name`. The host checks and takes them; what was emitted before
-   for the same weight is replaced.
+   Group scope: joins a descriptor and the named buffers into the new `weight_name`. The host checks and takes them; what was
+   emitted before for the same weight is replaced.
    */
   int32_t (*emit)(void *ctx,
                   struct tn_str weight_name,
@@ -317,20 +337,51 @@ typedef struct tn_host {
                   const struct tn_str *components,
                   struct tn_err *err);
   /*
-   Says that `weight_name` was made for the input x / scale: `n` = in_features positive scales, which the host
+   Group scope: says that `weight_name` was made for the input x / scale: `n` = in_features positive scales, which the host
    folds into whatever produces the input, or applies at run time.
    */
   int32_t (*fold)(void *ctx, struct tn_str weight_name, uint64_t n, const float *scale, struct tn_err *err);
   /*
-   The parent module's output error with what is emitted so far; only under `TN_NEEDS_OUT_LOSS`.
+   Group scope: the parent module's output error with what is emitted so far; only under `TN_NEEDS_OUT_LOSS`.
    */
   int32_t (*out_loss)(void *ctx, double *loss, struct tn_err *err);
   /*
-   Model scope: drops a weight.
+   Model scope: takes the buffer of `name` as a tensor of the student, new or in the place of the one of that name.
+   The components of a compressed weight cannot be replaced singly.
    */
-  int32_t (*remove)(void *ctx, struct tn_str weight_name, struct tn_err *err);
+  int32_t (*emit_tensor)(void *ctx, struct tn_str name, struct tn_err *err);
   /*
-   Model scope: replaces `config.json`.
+   Model scope: joins a descriptor and the named buffers into a matrix `[out_features, in_features]` of the student,
+   new or in the place of all components that `module` has.
+   */
+  int32_t (*emit_weight)(void *ctx,
+                         struct tn_str module,
+                         uint64_t out_features,
+                         uint64_t in_features,
+                         struct tn_str descriptor,
+                         uint32_t n_components,
+                         const struct tn_str *components,
+                         struct tn_err *err);
+  /*
+   Model scope: as `emit_tensor` or `emit_weight`, with the bytes of the tensor or module `source` of the student, or
+   of the teacher if `teacher` is 1. Nothing is copied in memory.
+   */
+  int32_t (*emit_copy)(void *ctx,
+                       struct tn_str name,
+                       int32_t teacher,
+                       struct tn_str source,
+                       struct tn_err *err);
+  /*
+   Model scope: drops a tensor of the student, or a module's weight with all of its components.
+   */
+  int32_t (*remove)(void *ctx, struct tn_str name, struct tn_err *err);
+  /*
+   Model scope: takes back what was emitted, removed or refused under a name; the empty name takes back all, the
+   configuration too. No name may be emitted twice without it.
+   */
+  int32_t (*retract)(void *ctx, struct tn_str name, struct tn_err *err);
+  /*
+   Model scope: replaces `config.json` by another object.
    */
   int32_t (*set_config)(void *ctx, struct tn_str config_json, struct tn_err *err);
   /*
@@ -497,9 +548,10 @@ typedef struct tn_group {
 } tn_group;
 
 /*
- A checkpoint as the model scope sees it.
+ A checkpoint, read-only. The data of its tensors lie in the mapped file as a rule: reading them costs memory only
+ as long as the system keeps the pages.
  */
-typedef struct tn_model {
+typedef struct tn_checkpoint {
   /*
    Bytes of this struct.
    */
@@ -509,6 +561,14 @@ typedef struct tn_model {
    */
   uint32_t n_weights;
   /*
+   The number of tensors.
+   */
+  uint32_t n_tensors;
+  /*
+   0.
+   */
+  uint32_t reserved;
+  /*
    The checkpoint's `config.json`.
    */
   struct tn_str config_json;
@@ -517,41 +577,122 @@ typedef struct tn_model {
    */
   struct tn_str spec_json;
   /*
-   The first argument of the functions of this struct.
+   A text that differs where the checkpoint differs, such as its blake3; empty where the host knows none.
+   */
+  struct tn_str hash;
+  /*
+   The matrices of the network by module, sorted by name, as they are stored: descriptor and components. `dense`,
+   `mask` and `original` are NULL (`decode` gives rows as f32), and so is `bias` (it is one of the tensors).
+   */
+  const struct tn_linear *const *weights;
+  /*
+   Every stored tensor by its name, sorted; the components of the weights among them (`{module}.{suffix}`, the
+   same bytes). Tensors of an element type that the host does not know are left out.
+   */
+  const struct tn_tensor *const *tensors;
+  /*
+   The first argument of `decode`.
    */
   void *ctx;
   /*
-   The `i`-th weight and its name, valid until the next call; NULL where `i` is out of range.
+   Decodes `n_rows` rows from `row` on of `weights[weight]`, whatever its kind, to f32 `[n_rows, in]`; `out`
+   belongs to the plugin and is initialised memory. Any thread.
    */
-  const struct tn_weight *(*weight)(void *ctx, uint32_t i, struct tn_str *name);
+  int32_t (*decode)(void *ctx, uint32_t weight, uint64_t row, uint64_t n_rows, float *out, struct tn_err *err);
+} tn_checkpoint;
+
+/*
+ Token sequences of one length, such as a training text cut into windows.
+ */
+typedef struct tn_tokens {
   /*
-   A token batch, i32 `[batch, seq]`; NULL at the end.
+   Bytes of this struct.
    */
-  const struct tn_tensor *(*tokens)(void *ctx, uint64_t batch);
+  uint32_t struct_size;
   /*
-   A statistic that the host collected, such as moments or block similarity; NULL where it has none.
+   0.
    */
-  const struct tn_tensor *(*statistic)(void *ctx, struct tn_str key);
+  uint32_t reserved;
   /*
-   The loss of what has been emitted so far.
+   The number of sequences.
    */
-  int32_t (*eval_loss)(void *ctx, double *loss, struct tn_err *err);
+  uint64_t n_sequences;
   /*
-   A second checkpoint; NULL where there is none.
+   The tokens of each.
    */
-  const struct tn_model *teacher;
+  uint64_t sequence_length;
   /*
-   A directory for resuming; empty where there is none.
+   A text that differs where the tokens differ, such as their blake3; empty where the host knows none.
+   */
+  struct tn_str hash;
+  /*
+   The first argument of `read`.
+   */
+  void *ctx;
+  /*
+   Writes the sequences `first` to `first + count - 1`, u32 `[count, sequence_length]`, to `out`, which belongs to
+   the plugin and is initialised memory. Any thread.
+   */
+  int32_t (*read)(void *ctx, uint64_t first, uint64_t count, uint32_t *out, struct tn_err *err);
+} tn_tokens;
+
+/*
+ What the model scope is given. Everything that it points to is valid until `model_run` returns.
+ */
+typedef struct tn_model {
+  /*
+   Bytes of this struct.
+   */
+  uint32_t struct_size;
+  /*
+   The number of statistics.
+   */
+  uint32_t n_statistics;
+  /*
+   The checkpoint that is worked on.
+   */
+  const struct tn_checkpoint *student;
+  /*
+   A second checkpoint to learn from; NULL where there is none, never under `TN_NEEDS_TEACHER`.
+   */
+  const struct tn_checkpoint *teacher;
+  /*
+   Tokens to train or calibrate on; NULL where there are none, never under `TN_NEEDS_TOKENS`.
+   */
+  const struct tn_tokens *train;
+  /*
+   Other tokens, to judge by; NULL where there are none.
+   */
+  const struct tn_tokens *valid;
+  /*
+   What the host measured, by the name of the tensor, such as `block_similarity`; any of it may be absent.
+   */
+  const struct tn_tensor *const *statistics;
+  /*
+   The absolute path of a directory that outlives the job, for resuming: the same stage gets it again. Empty where
+   there is none.
    */
   struct tn_str state_dir;
+  /*
+   The first argument of `eval_loss`.
+   */
+  void *ctx;
+  /*
+   The loss of the student with what is emitted, removed and configured so far. NULL where the host has none. Only
+   on the thread that the host called on.
+   */
+  int32_t (*eval_loss)(void *ctx, double *loss, struct tn_err *err);
 } tn_model;
 
 /*
  One technique. All of it lives as long as the library, that is for ever.
 
- Life of a job: `create`, then any number of `accepts`, `estimate` and groups, then `destroy`. A group is
+ Life of a job of scope group: `create`, then any number of `accepts`, `estimate` and groups, then `destroy`. A group is
  `group_begin`, `group_tile` for every tile of rows (only under `TN_NEEDS_INPUTS`), `group_finish`. A status other than `TN_OK`
  abandons the group; unless it is `TN_PANIC` another group may begin.
+
+ Of scope model: `create`, any number of `accepts`, `model_estimate` and `model_run`, `destroy`. A status other than
+ `TN_OK` drops what was emitted.
  */
 typedef struct tn_technique {
   /*
@@ -619,6 +760,10 @@ typedef struct tn_technique {
    Model scope: does the whole work.
    */
   int32_t (*model_run)(void *job, const struct tn_model *model, struct tn_err *err);
+  /*
+   Model scope: as `estimate`, for a `model_run` with this model. Nothing may be emitted.
+   */
+  int32_t (*model_estimate)(void *job, const struct tn_model *model, uint64_t *ram_bytes, struct tn_err *err);
   /*
    Frees the job.
    */

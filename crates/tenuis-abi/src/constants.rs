@@ -49,6 +49,12 @@ pub const TN_NEEDS_DENSE: u64 = 128;
 pub const TN_NEEDS_ORIGINAL: u64 = 256;
 /// Capability: entries that the mask prunes stay exactly zero; without it the host refuses masked weights.
 pub const TN_KEEPS_MASK: u64 = 512;
+/// Capability, model scope: cannot do without a teacher checkpoint (`tn_model.teacher`).
+pub const TN_NEEDS_TEACHER: u64 = 1024;
+/// Capability, model scope: cannot do without tokens (`tn_model.train`).
+pub const TN_NEEDS_TOKENS: u64 = 2048;
+/// Capability, model scope: makes use of validation tokens where there are some (`tn_model.valid`).
+pub const TN_USES_VALIDATION: u64 = 4096;
 
 /// Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
 pub const TN_DTYPE_INT: u8 = 0;

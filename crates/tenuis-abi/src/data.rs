@@ -127,30 +127,100 @@ pub struct tn_group {
     pub calib_rows: u64,
 }
 
-/// A checkpoint as the model scope sees it.
+/// Token sequences of one length, such as a training text cut into windows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct tn_tokens {
+    /// Bytes of this struct.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The number of sequences.
+    pub n_sequences: u64,
+    /// The tokens of each.
+    pub sequence_length: u64,
+    /// A text that differs where the tokens differ, such as their blake3; empty where the host knows none.
+    pub hash: tn_str,
+    /// The first argument of `read`.
+    pub ctx: *mut c_void,
+    /// Writes the sequences `first` to `first + count - 1`, u32 `[count, sequence_length]`, to `out`, which belongs to
+    /// the plugin and is initialised memory. Any thread.
+    pub read: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            first: u64,
+            count: u64,
+            out: *mut u32,
+            err: *mut tn_err,
+        ) -> i32,
+    >,
+}
+
+/// A checkpoint, read-only. The data of its tensors lie in the mapped file as a rule: reading them costs memory only
+/// as long as the system keeps the pages.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct tn_checkpoint {
+    /// Bytes of this struct.
+    pub struct_size: u32,
+    /// The number of weights.
+    pub n_weights: u32,
+    /// The number of tensors.
+    pub n_tensors: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The checkpoint's `config.json`.
+    pub config_json: tn_str,
+    /// The network as data: layers, coupled dimensions, shared inputs.
+    pub spec_json: tn_str,
+    /// A text that differs where the checkpoint differs, such as its blake3; empty where the host knows none.
+    pub hash: tn_str,
+    /// The matrices of the network by module, sorted by name, as they are stored: descriptor and components. `dense`,
+    /// `mask` and `original` are NULL (`decode` gives rows as f32), and so is `bias` (it is one of the tensors).
+    pub weights: *const *const tn_linear,
+    /// Every stored tensor by its name, sorted; the components of the weights among them (`{module}.{suffix}`, the
+    /// same bytes). Tensors of an element type that the host does not know are left out.
+    pub tensors: *const *const tn_tensor,
+    /// The first argument of `decode`.
+    pub ctx: *mut c_void,
+    /// Decodes `n_rows` rows from `row` on of `weights[weight]`, whatever its kind, to f32 `[n_rows, in]`; `out`
+    /// belongs to the plugin and is initialised memory. Any thread.
+    pub decode: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            weight: u32,
+            row: u64,
+            n_rows: u64,
+            out: *mut f32,
+            err: *mut tn_err,
+        ) -> i32,
+    >,
+}
+
+/// What the model scope is given. Everything that it points to is valid until `model_run` returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct tn_model {
     /// Bytes of this struct.
     pub struct_size: u32,
-    /// The number of weights.
-    pub n_weights: u32,
-    /// The checkpoint's `config.json`.
-    pub config_json: tn_str,
-    /// The network as data: layers, coupled dimensions, shared inputs.
-    pub spec_json: tn_str,
-    /// The first argument of the functions of this struct.
-    pub ctx: *mut c_void,
-    /// The `i`-th weight and its name, valid until the next call; NULL where `i` is out of range.
-    pub weight: Option<unsafe extern "C" fn(ctx: *mut c_void, i: u32, name: *mut tn_str) -> *const tn_weight>,
-    /// A token batch, i32 `[batch, seq]`; NULL at the end.
-    pub tokens: Option<unsafe extern "C" fn(ctx: *mut c_void, batch: u64) -> *const tn_tensor>,
-    /// A statistic that the host collected, such as moments or block similarity; NULL where it has none.
-    pub statistic: Option<unsafe extern "C" fn(ctx: *mut c_void, key: tn_str) -> *const tn_tensor>,
-    /// The loss of what has been emitted so far.
-    pub eval_loss: Option<unsafe extern "C" fn(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32>,
-    /// A second checkpoint; NULL where there is none.
-    pub teacher: *const tn_model,
-    /// A directory for resuming; empty where there is none.
+    /// The number of statistics.
+    pub n_statistics: u32,
+    /// The checkpoint that is worked on.
+    pub student: *const tn_checkpoint,
+    /// A second checkpoint to learn from; NULL where there is none, never under `TN_NEEDS_TEACHER`.
+    pub teacher: *const tn_checkpoint,
+    /// Tokens to train or calibrate on; NULL where there are none, never under `TN_NEEDS_TOKENS`.
+    pub train: *const tn_tokens,
+    /// Other tokens, to judge by; NULL where there are none.
+    pub valid: *const tn_tokens,
+    /// What the host measured, by the name of the tensor, such as `block_similarity`; any of it may be absent.
+    pub statistics: *const *const tn_tensor,
+    /// The absolute path of a directory that outlives the job, for resuming: the same stage gets it again. Empty where
+    /// there is none.
     pub state_dir: tn_str,
+    /// The first argument of `eval_loss`.
+    pub ctx: *mut c_void,
+    /// The loss of the student with what is emitted, removed and configured so far. NULL where the host has none. Only
+    /// on the thread that the host called on.
+    pub eval_loss: Option<unsafe extern "C" fn(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32>,
 }

@@ -12,8 +12,8 @@
 //!   outputs are written into buffers that the host hands out ([`tn_host::out_alloc`]); errors are written into a
 //!   [`tn_err`] of the caller.
 //! - **Panics and exceptions** never cross: they become [`TN_PANIC`], after which only `destroy` is legal.
-//! - **Threads.** The calls on one job are serialised. `cancelled`, `progress`, `log` and `metric` may be called from
-//!   any thread; the other functions of the host only from the thread that the host called on. `decode` has no job and may run on many
+//! - **Threads.** The calls on one job are serialised. `cancelled`, `progress`, `log`, `metric` and `metric_at` may be
+//!   called from any thread, and so may `tn_tokens.read` and `tn_checkpoint.decode`; the other functions of the host only from the thread that the host called on. `decode` has no job and may run on many
 //!   threads at once.
 //! - **Errors.** Functions return a status (`TN_OK`, …). Whoever returns another one describes it in the `tn_err`.
 //!

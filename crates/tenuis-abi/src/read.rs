@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "reads and writes what raw pointers of the other side refer to")]
 
 use crate::{
-    tn_err, tn_group, tn_host, tn_linear, tn_model, tn_plugin, tn_str, tn_technique, tn_tensor, tn_weight,
+    tn_checkpoint, tn_err, tn_group, tn_host, tn_linear, tn_model, tn_plugin, tn_str, tn_technique,
+    tn_tensor, tn_tokens, tn_weight,
 };
 use std::mem::{MaybeUninit, offset_of, size_of};
 
@@ -24,7 +25,9 @@ macro_rules! extensible {
         }
     )*};
 }
-extensible!(tn_err tn_tensor tn_weight tn_linear tn_group tn_model tn_host tn_technique tn_plugin);
+extensible!(
+    tn_err tn_tensor tn_weight tn_linear tn_group tn_tokens tn_checkpoint tn_model tn_host tn_technique tn_plugin
+);
 
 /// Copies the fields that `struct_size` covers and leaves the others zero, `NULL`, `None`.
 ///

@@ -19,12 +19,14 @@ pub struct tn_host {
     pub reserved: u32,
     /// 1 once the job should stop with `TN_CANCELLED`. Poll it at least every 100 ms. Any thread.
     pub cancelled: Option<unsafe extern "C" fn(ctx: *mut c_void) -> i32>,
-    /// Reports progress within the current group. Any thread.
+    /// Reports progress within the current group or model. Any thread.
     pub progress: Option<unsafe extern "C" fn(ctx: *mut c_void, done: u64, total: u64, note: tn_str)>,
     /// Logs a line under one of `TN_LOG_*`. Any thread.
     pub log: Option<unsafe extern "C" fn(ctx: *mut c_void, level: i32, msg: tn_str)>,
     /// Records a number for the report. Any thread.
     pub metric: Option<unsafe extern "C" fn(ctx: *mut c_void, key: tn_str, value: f64)>,
+    /// Records a point of a curve, such as the loss of a training step. Any thread.
+    pub metric_at: Option<unsafe extern "C" fn(ctx: *mut c_void, key: tn_str, step: u64, value: f64)>,
     /// Calls `body(user, i)` for every `i < n` on the host's threads; stops early on, and returns, a status
     /// that is not `TN_OK`.
     pub parallel_for: Option<
@@ -36,7 +38,8 @@ pub struct tn_host {
         ) -> i32,
     >,
     /// Lends a buffer for a component of `weight_name`, 64-byte aligned. Every byte of it must be written before
-    /// `emit`, and none after. A second buffer for the same component replaces the first.
+    /// `emit`, and none after. A second buffer for the same component replaces the first. Model scope: `weight_name` is
+    /// a module, or the name of a tensor if `component` is empty.
     pub out_alloc: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -50,8 +53,8 @@ pub struct tn_host {
             err: *mut tn_err,
         ) -> i32,
     >,
-    /// Joins a descriptor and the named buffers into the new `weight_name`. The host checks and takes them; what was emitted before
-    /// for the same weight is replaced.
+    /// Group scope: joins a descriptor and the named buffers into the new `weight_name`. The host checks and takes them; what was
+    /// emitted before for the same weight is replaced.
     pub emit: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -62,7 +65,7 @@ pub struct tn_host {
             err: *mut tn_err,
         ) -> i32,
     >,
-    /// Says that `weight_name` was made for the input x / scale: `n` = in_features positive scales, which the host
+    /// Group scope: says that `weight_name` was made for the input x / scale: `n` = in_features positive scales, which the host
     /// folds into whatever produces the input, or applies at run time.
     pub fold: Option<
         unsafe extern "C" fn(
@@ -73,11 +76,42 @@ pub struct tn_host {
             err: *mut tn_err,
         ) -> i32,
     >,
-    /// The parent module's output error with what is emitted so far; only under `TN_NEEDS_OUT_LOSS`.
+    /// Group scope: the parent module's output error with what is emitted so far; only under `TN_NEEDS_OUT_LOSS`.
     pub out_loss: Option<unsafe extern "C" fn(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32>,
-    /// Model scope: drops a weight.
-    pub remove: Option<unsafe extern "C" fn(ctx: *mut c_void, weight_name: tn_str, err: *mut tn_err) -> i32>,
-    /// Model scope: replaces `config.json`.
+    /// Model scope: takes the buffer of `name` as a tensor of the student, new or in the place of the one of that name.
+    /// The components of a compressed weight cannot be replaced singly.
+    pub emit_tensor: Option<unsafe extern "C" fn(ctx: *mut c_void, name: tn_str, err: *mut tn_err) -> i32>,
+    /// Model scope: joins a descriptor and the named buffers into a matrix `[out_features, in_features]` of the student,
+    /// new or in the place of all components that `module` has.
+    pub emit_weight: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            module: tn_str,
+            out_features: u64,
+            in_features: u64,
+            descriptor: tn_str,
+            n_components: u32,
+            components: *const tn_str,
+            err: *mut tn_err,
+        ) -> i32,
+    >,
+    /// Model scope: as `emit_tensor` or `emit_weight`, with the bytes of the tensor or module `source` of the student, or
+    /// of the teacher if `teacher` is 1. Nothing is copied in memory.
+    pub emit_copy: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            name: tn_str,
+            teacher: i32,
+            source: tn_str,
+            err: *mut tn_err,
+        ) -> i32,
+    >,
+    /// Model scope: drops a tensor of the student, or a module's weight with all of its components.
+    pub remove: Option<unsafe extern "C" fn(ctx: *mut c_void, name: tn_str, err: *mut tn_err) -> i32>,
+    /// Model scope: takes back what was emitted, removed or refused under a name; the empty name takes back all, the
+    /// configuration too. No name may be emitted twice without it.
+    pub retract: Option<unsafe extern "C" fn(ctx: *mut c_void, name: tn_str, err: *mut tn_err) -> i32>,
+    /// Model scope: replaces `config.json` by another object.
     pub set_config:
         Option<unsafe extern "C" fn(ctx: *mut c_void, config_json: tn_str, err: *mut tn_err) -> i32>,
     /// An optional interface by name, such as "tenuis.linalg/1"; NULL = unsupported.
@@ -86,9 +120,12 @@ pub struct tn_host {
 
 /// One technique. All of it lives as long as the library, that is for ever.
 ///
-/// Life of a job: `create`, then any number of `accepts`, `estimate` and groups, then `destroy`. A group is
+/// Life of a job of scope group: `create`, then any number of `accepts`, `estimate` and groups, then `destroy`. A group is
 /// `group_begin`, `group_tile` for every tile of rows (only under `TN_NEEDS_INPUTS`), `group_finish`. A status other than `TN_OK`
 /// abandons the group; unless it is `TN_PANIC` another group may begin.
+///
+/// Of scope model: `create`, any number of `accepts`, `model_estimate` and `model_run`, `destroy`. A status other than
+/// `TN_OK` drops what was emitted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct tn_technique {
@@ -143,6 +180,15 @@ pub struct tn_technique {
     /// Model scope: does the whole work.
     pub model_run:
         Option<unsafe extern "C" fn(job: *mut c_void, model: *const tn_model, err: *mut tn_err) -> i32>,
+    /// Model scope: as `estimate`, for a `model_run` with this model. Nothing may be emitted.
+    pub model_estimate: Option<
+        unsafe extern "C" fn(
+            job: *mut c_void,
+            model: *const tn_model,
+            ram_bytes: *mut u64,
+            err: *mut tn_err,
+        ) -> i32,
+    >,
     /// Frees the job.
     pub destroy: Option<unsafe extern "C" fn(job: *mut c_void)>,
     /// Decodes `n_rows` rows from `row` on of a weight of one of `kinds` to f32 `[n_rows, in]`; `out` is

@@ -105,14 +105,18 @@ fn layout() -> Layout {
         tn_weight { struct_size n_components out_features in_features descriptor components dense mask original }
         tn_linear { struct_size index name weight bias }
         tn_group { struct_size n_linears block n_blocks linears hessian moments calib_rows }
-        tn_model { struct_size n_weights config_json spec_json ctx weight tokens statistic eval_loss teacher state_dir }
+        tn_tokens { struct_size reserved n_sequences sequence_length hash ctx read }
+        tn_checkpoint {
+            struct_size n_weights n_tensors reserved config_json spec_json hash weights tensors ctx decode
+        }
+        tn_model { struct_size n_statistics student teacher train valid statistics state_dir ctx eval_loss }
         tn_host {
-            struct_size abi_minor ctx thread_budget reserved cancelled progress log metric parallel_for out_alloc emit
-            fold out_loss remove set_config ext
+            struct_size abi_minor ctx thread_budget reserved cancelled progress log metric metric_at parallel_for
+            out_alloc emit fold out_loss emit_tensor emit_weight emit_copy remove retract set_config ext
         }
         tn_technique {
             struct_size scope caps id version config_schema n_kinds reserved kinds create accepts estimate group_begin
-            group_tile group_finish model_run destroy decode ext
+            group_tile group_finish model_run model_estimate destroy decode ext
         }
         tn_plugin { magic struct_size abi_major abi_minor min_host_minor n_techniques techniques }
     }

@@ -5,6 +5,7 @@
 use crate::error::OutputProblem;
 use crate::events::{HostEvents, LogLevel};
 use crate::group::{GroupOutput, LogLine, OutLoss};
+use crate::model::{self, EvalLoss, ModelOutputs};
 use crate::outputs::Outputs;
 use crate::views::dtype_of;
 use rayon::prelude::*;
@@ -19,7 +20,7 @@ use tenuis_abi::{
     TN_INVALID, TN_OK, TN_OOM, TN_PANIC, TN_UNSUPPORTED, read_text, tn_dtype, tn_err, tn_host, tn_str,
     write_error,
 };
-use tenuis_core::CodecRegistry;
+use tenuis_core::{CodecRegistry, DType};
 
 /// Notes, keys, names and log lines are cut off above this.
 const LINE_LIMIT: u64 = 1 << 20;
@@ -32,7 +33,7 @@ pub(crate) struct Context {
     pub(crate) codecs: CodecRegistry,
     thread_budget: u32,
     reported: Mutex<Reported>,
-    group: Mutex<Option<RunningGroup>>,
+    running: Mutex<Option<Running>>,
     panicked: Mutex<Option<String>>,
 }
 
@@ -42,19 +43,57 @@ struct Reported {
     log: Vec<LogLine>,
 }
 
-struct RunningGroup {
-    outputs: Outputs,
-    out_loss: Option<BorrowedLoss>,
+/// A status and a message for the plugin.
+pub(crate) type Refusal = (i32, String);
+
+/// What a running call emits into.
+struct Running {
+    sink: Sink,
     /// The thread that the host called on: the only one that may emit.
     thread: ThreadId,
 }
 
-/// A caller's loss function with its lifetime hidden.
-#[derive(Clone, Copy)]
-struct BorrowedLoss(*const OutLoss<'static>);
+enum Sink {
+    Group(Outputs, Option<Borrowed<OutLoss<'static>>>),
+    // Boxed because it is several times as large as the other.
+    Model(Box<ModelOutputs>, Option<Borrowed<EvalLoss<'static>>>),
+}
 
-// SAFETY: called only on the thread that made it (`RunningGroup::thread`).
-unsafe impl Send for BorrowedLoss {}
+impl Sink {
+    fn allocate(
+        &mut self,
+        name: &str,
+        component: &str,
+        dtype: Option<DType>,
+        shape: Option<Vec<usize>>,
+    ) -> Result<Option<(*mut u8, usize)>, OutputProblem> {
+        match self {
+            Self::Group(outputs, _) => outputs.allocate(name, component, dtype, shape),
+            Self::Model(outputs, _) => outputs.allocate(name, component, dtype, shape),
+        }
+    }
+
+    fn refuse(&mut self, name: &str, problem: OutputProblem) -> String {
+        match self {
+            Self::Group(outputs, _) => outputs.refuse(name, problem),
+            Self::Model(outputs, _) => outputs.refuse(name, problem),
+        }
+    }
+}
+
+/// A caller's loss function with its lifetime hidden.
+struct Borrowed<F: ?Sized>(*const F);
+
+impl<F: ?Sized> Clone for Borrowed<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: ?Sized> Copy for Borrowed<F> {}
+
+// SAFETY: called only on the thread that made it (`Running::thread`).
+unsafe impl<F: ?Sized> Send for Borrowed<F> {}
 
 impl Context {
     pub(crate) fn new(events: Arc<dyn HostEvents>, codecs: CodecRegistry, thread_budget: u32) -> Self {
@@ -63,7 +102,7 @@ impl Context {
             codecs,
             thread_budget,
             reported: Mutex::default(),
-            group: Mutex::default(),
+            running: Mutex::default(),
             panicked: Mutex::default(),
         }
     }
@@ -80,13 +119,18 @@ impl Context {
             progress: Some(progress),
             log: Some(log),
             metric: Some(metric),
+            metric_at: Some(metric_at),
             parallel_for: Some(parallel_for),
             out_alloc: Some(out_alloc),
             emit: Some(emit),
             fold: Some(fold),
             out_loss: Some(out_loss),
-            remove: None,
-            set_config: None,
+            emit_tensor: Some(model::emit_tensor),
+            emit_weight: Some(model::emit_weight),
+            emit_copy: Some(model::emit_copy),
+            remove: Some(model::remove),
+            retract: Some(model::retract),
+            set_config: Some(model::set_config),
             ext: Some(ext),
         }
     }
@@ -105,14 +149,38 @@ impl Context {
             )]
             // SAFETY: only the lifetime changes, and the pointer is gone before this function, which borrows the
             // loss, returns.
-            BorrowedLoss(unsafe { std::mem::transmute::<*const OutLoss<'_>, *const OutLoss<'static>>(loss) })
+            Borrowed(unsafe { std::mem::transmute::<*const OutLoss<'_>, *const OutLoss<'static>>(loss) })
         });
-        *lock(&self.group) = Some(RunningGroup { outputs, out_loss, thread: std::thread::current().id() });
-        let close = CloseGroup(self);
+        let (result, sink) = self.with_sink(Sink::Group(outputs, out_loss), work);
+        (result, sink.and_then(|sink| if let Sink::Group(outputs, _) = sink { Some(outputs) } else { None }))
+    }
+
+    /// Runs `work` while a model is open, and returns what was emitted.
+    pub(crate) fn with_model<R>(
+        &self,
+        outputs: ModelOutputs,
+        eval_loss: Option<&EvalLoss<'_>>,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<ModelOutputs>) {
+        let eval_loss = eval_loss.map(|loss| {
+            #[expect(
+                clippy::transmute_ptr_to_ptr,
+                reason = "a cast cannot extend the lifetime in a trait object"
+            )]
+            // SAFETY: as in `with_group`.
+            Borrowed(unsafe { std::mem::transmute::<*const EvalLoss<'_>, *const EvalLoss<'static>>(loss) })
+        });
+        let (result, sink) = self.with_sink(Sink::Model(Box::new(outputs), eval_loss), work);
+        (result, sink.and_then(|sink| if let Sink::Model(outputs, _) = sink { Some(*outputs) } else { None }))
+    }
+
+    fn with_sink<R>(&self, sink: Sink, work: impl FnOnce() -> R) -> (R, Option<Sink>) {
+        *lock(&self.running) = Some(Running { sink, thread: std::thread::current().id() });
+        let close = Close(self);
         let result = work();
-        let group = lock(&self.group).take();
+        let running = lock(&self.running).take();
         drop(close);
-        (result, group.map(|g| g.outputs))
+        (result, running.map(|r| r.sink))
     }
 
     /// What was reported since the last call.
@@ -126,26 +194,62 @@ impl Context {
         lock(&self.panicked).take()
     }
 
-    /// Runs `work` on the outputs of the open group.
-    fn on_group(
-        &self,
-        work: impl FnOnce(&mut Outputs) -> Result<(), (i32, String)>,
-    ) -> Result<(), (i32, String)> {
-        let mut group = lock(&self.group);
-        let group = group.as_mut().ok_or_else(|| (TN_INVALID, "no group is open".to_owned()))?;
-        if group.thread != std::thread::current().id() {
+    /// Runs `work` on what the running call emits into, on the thread that may emit.
+    fn on_sink<R>(&self, work: impl FnOnce(&mut Sink) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let mut running = lock(&self.running);
+        let running = running.as_mut().ok_or_else(|| (TN_INVALID, "no group or model is open".to_owned()))?;
+        if running.thread != std::thread::current().id() {
             return Err((TN_INVALID, "may only be called on the thread that the host called on".to_owned()));
         }
-        work(&mut group.outputs)
+        work(&mut running.sink)
+    }
+
+    /// Runs `work` on the outputs of the open group.
+    fn on_group<R>(&self, work: impl FnOnce(&mut Outputs) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        self.on_sink(|sink| match sink {
+            Sink::Group(outputs, _) => work(outputs),
+            Sink::Model(..) => Err((TN_UNSUPPORTED, "is for techniques of scope group only".to_owned())),
+        })
+    }
+
+    /// Runs `work` on the outputs of the open model.
+    pub(crate) fn on_model<R>(
+        &self,
+        work: impl FnOnce(&mut ModelOutputs) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        self.on_sink(|sink| match sink {
+            Sink::Model(outputs, _) => work(outputs),
+            Sink::Group(..) => Err((TN_UNSUPPORTED, "is for techniques of scope model only".to_owned())),
+        })
+    }
+
+    /// The loss of the open group's parent module.
+    fn out_loss(&self) -> Option<Borrowed<OutLoss<'static>>> {
+        lock(&self.running)
+            .as_ref()
+            .and_then(|r| if let Sink::Group(_, loss) = &r.sink { *loss } else { None })
+    }
+
+    /// The loss of the open model with what is emitted so far.
+    ///
+    /// The lock is not held while the caller's function runs, so it may take its time.
+    pub(crate) fn eval_loss(&self) -> Result<f64, Refusal> {
+        let (candidate, function) = self.on_sink(|sink| match sink {
+            Sink::Model(outputs, Some(function)) => Ok((outputs.kept.clone(), *function)),
+            _ => Err((TN_UNSUPPORTED, "the host lends no loss".to_owned())),
+        })?;
+        // SAFETY: `with_model` keeps the function borrowed while the model is open, and we are on its thread.
+        unsafe { (*function.0)(&candidate) }
+            .map_err(|problem| (TN_INVALID, OutputProblem::Loss { problem: problem.to_string() }.to_string()))
     }
 }
 
-/// Closes the group, and with it the borrowed loss, even where the work panics.
-struct CloseGroup<'a>(&'a Context);
+/// Closes the group or model, and with it the borrowed loss, even where the work panics.
+struct Close<'a>(&'a Context);
 
-impl Drop for CloseGroup<'_> {
+impl Drop for Close<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.group) = None;
+        *lock(&self.0.running) = None;
     }
 }
 
@@ -182,10 +286,10 @@ unsafe fn guarded<R>(ctx: *mut c_void, on_panic: R, work: impl FnOnce(&Context) 
 ///
 /// # Safety
 /// As [`guarded`]; `err` is null or a `tn_err` of the caller.
-unsafe fn with_status(
+pub(crate) unsafe fn with_status(
     ctx: *mut c_void,
     err: *mut tn_err,
-    work: impl FnOnce(&Context) -> Result<(), (i32, String)>,
+    work: impl FnOnce(&Context) -> Result<(), Refusal>,
 ) -> i32 {
     let failed = Err((TN_PANIC, "the host panicked".to_owned()));
     // SAFETY: the caller vouches for it.
@@ -203,9 +307,21 @@ unsafe fn with_status(
 ///
 /// # Safety
 /// The text is readable for the call.
-unsafe fn line(text: tn_str) -> String {
+pub(crate) unsafe fn line(text: tn_str) -> String {
     // SAFETY: the caller vouches for it.
     unsafe { read_text(text, LINE_LIMIT) }.unwrap_or("\u{fffd}").to_owned()
+}
+
+/// The names of a weight's components.
+///
+/// # Safety
+/// `texts` is null or has `count` readable texts.
+pub(crate) unsafe fn lines(texts: *const tn_str, count: u32) -> Result<Vec<String>, Refusal> {
+    if count > COUNT_LIMIT || (count > 0 && texts.is_null()) {
+        return Err((TN_INVALID, format!("{count} components")));
+    }
+    // SAFETY: the caller vouches for it.
+    Ok((0..count as usize).map(|i| unsafe { line(*texts.add(i)) }).collect())
 }
 
 unsafe extern "C" fn cancelled(ctx: *mut c_void) -> i32 {
@@ -239,6 +355,11 @@ unsafe extern "C" fn metric(ctx: *mut c_void, key: tn_str, value: f64) {
     };
     // SAFETY: a plugin passes the context that it was given.
     unsafe { guarded(ctx, (), work) }
+}
+
+unsafe extern "C" fn metric_at(ctx: *mut c_void, key: tn_str, step: u64, value: f64) {
+    // SAFETY: a plugin passes the context that it was given and a readable text.
+    unsafe { guarded(ctx, (), |context| context.events.metric_at(&line(key), step, value)) }
 }
 
 /// The `user` pointer of `parallel_for`, which the plugin shares among threads.
@@ -306,23 +427,24 @@ unsafe extern "C" fn out_alloc(
             }
             _ => None,
         };
-        context.on_group(|outputs| match outputs.allocate(&weight, &component, dtype_of(dtype), extents) {
-            Ok(Some((pointer, len))) => {
-                if data.is_null() {
-                    return Err((TN_INVALID, "data is null".to_owned()));
-                }
-                // SAFETY: a plugin passes places for the results; the second is optional.
-                unsafe {
-                    *data = pointer.cast();
-                    if !byte_len.is_null() {
-                        *byte_len = len as u64;
-                    }
-                }
-                Ok(())
+        let lent =
+            context.on_sink(|sink| match sink.allocate(&weight, &component, dtype_of(dtype), extents) {
+                Ok(Some(lent)) => Ok(lent),
+                Ok(None) => Err((TN_OOM, format!("not enough memory for {weight} {component}"))),
+                Err(problem) => Err((TN_INVALID, sink.refuse(&weight, problem))),
+            });
+        let (pointer, len) = lent?;
+        if data.is_null() {
+            return Err((TN_INVALID, "data is null".to_owned()));
+        }
+        // SAFETY: a plugin passes places for the results; the second is optional.
+        unsafe {
+            *data = pointer.cast();
+            if !byte_len.is_null() {
+                *byte_len = len as u64;
             }
-            Ok(None) => Err((TN_OOM, format!("not enough memory for {weight} {component}"))),
-            Err(problem) => Err((TN_INVALID, outputs.refuse(&weight, problem))),
-        })
+        }
+        Ok(())
     };
     // SAFETY: a plugin passes the context that it was given.
     unsafe { with_status(ctx, err, work) }
@@ -339,12 +461,8 @@ unsafe extern "C" fn emit(
     let work = |context: &Context| {
         // SAFETY: a plugin passes readable texts.
         let (weight, descriptor) = unsafe { (line(weight_name), line(descriptor)) };
-        if n_components > COUNT_LIMIT || (n_components > 0 && components.is_null()) {
-            return Err((TN_INVALID, format!("{n_components} components")));
-        }
         // SAFETY: a plugin passes `n_components` readable texts.
-        let names =
-            (0..n_components as usize).map(|i| unsafe { line(*components.add(i)) }).collect::<Vec<_>>();
+        let names = unsafe { lines(components, n_components) }?;
         context.on_group(|outputs| match outputs.emit(&weight, &descriptor, &names, &context.codecs) {
             Ok(()) => Ok(()),
             Err(problem) => Err((TN_INVALID, outputs.refuse(&weight, problem))),
@@ -380,13 +498,8 @@ unsafe extern "C" fn fold(
 
 unsafe extern "C" fn out_loss(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32 {
     let work = |context: &Context| {
-        let mut candidate = GroupOutput::default();
-        context.on_group(|outputs| {
-            candidate = outputs.kept.clone();
-            Ok(())
-        })?;
-        let borrowed = lock(&context.group).as_ref().and_then(|g| g.out_loss);
-        let Some(BorrowedLoss(function)) = borrowed else {
+        let candidate: GroupOutput = context.on_group(|outputs| Ok(outputs.kept.clone()))?;
+        let Some(Borrowed(function)) = context.out_loss() else {
             return Err((TN_UNSUPPORTED, "the host lends no loss".to_owned()));
         };
         if loss.is_null() {

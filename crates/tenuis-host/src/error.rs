@@ -4,7 +4,7 @@ use crate::schema::SchemaProblem;
 use std::fmt;
 use std::path::PathBuf;
 use tenuis_abi as abi;
-use tenuis_core::WeightError;
+use tenuis_core::{TensorError, WeightError};
 use thiserror::Error;
 
 /// Why a plugin could not be found or loaded. No code of the library has run unless the variant says so.
@@ -208,6 +208,12 @@ impl Status {
     }
 }
 
+impl From<TensorError> for OutputProblem {
+    fn from(error: TensorError) -> Self {
+        Self::Weight(error.into())
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -242,12 +248,14 @@ pub enum PluginError {
         problems: Vec<SchemaProblem>,
     },
     /// The technique has no function for what was asked.
-    #[error("technique {technique:?} has scope {scope}, asked for a group")]
+    #[error("technique {technique:?} has scope {scope}, asked for scope {asked}")]
     Scope {
         /// The technique.
         technique: String,
         /// Its scope.
         scope: &'static str,
+        /// The scope that was asked for.
+        asked: &'static str,
     },
     /// The caller did not provide what the technique's capability flags ask for, or something that does not fit.
     #[error("technique {technique:?}: {problem}")]
@@ -306,7 +314,7 @@ pub enum PluginError {
     Output {
         /// The technique.
         technique: String,
-        /// The weight.
+        /// The weight, tensor or file.
         weight: String,
         /// What is wrong with it.
         problem: Box<OutputProblem>,
@@ -323,14 +331,14 @@ pub enum OutputProblem {
     /// The name is none of the group's.
     #[error("it is no member of the group")]
     NotInGroup,
-    /// A component was not lent a buffer.
-    #[error("component {component:?} was never allocated")]
+    /// A component, or a tensor (then the component's name is empty), was not lent a buffer.
+    #[error("{} was never allocated", part(component))]
     NotAllocated {
         /// The component.
         component: String,
     },
     /// The plugin asked for a buffer of an impossible type or shape.
-    #[error("component {component:?}: {problem}")]
+    #[error("{}: {problem}", part(component))]
     Allocation {
         /// The component.
         component: String,
@@ -338,7 +346,7 @@ pub enum OutputProblem {
         problem: String,
     },
     /// Bytes still hold the pattern that the host filled the buffer with.
-    #[error("component {component:?} was not written at byte {byte} of {bytes}")]
+    #[error("{} was not written at byte {byte} of {bytes}", part(component))]
     Unwritten {
         /// The component.
         component: String,
@@ -348,7 +356,7 @@ pub enum OutputProblem {
         bytes: usize,
     },
     /// Something was written behind the end of a buffer; memory may be corrupt.
-    #[error("component {component:?} was written past its end")]
+    #[error("{} was written past its end", part(component))]
     Overrun {
         /// The component.
         component: String,
@@ -396,6 +404,59 @@ pub enum OutputProblem {
         /// What is wrong with it.
         problem: String,
     },
+    /// An element of a tensor is NaN or infinite, and none was in the tensor that it replaces.
+    #[error("value {value} at element {element}")]
+    NonFiniteElement {
+        /// The value.
+        value: f64,
+        /// Its place in row-major order.
+        element: usize,
+    },
+    /// The name was emitted before, alone or as a part of a weight.
+    #[error("it was emitted before; retract that first")]
+    Duplicate,
+    /// The name was removed before, alone or with its weight.
+    #[error("it was removed before; retract that first")]
+    Removed,
+    /// The checkpoint has no such tensor or module.
+    #[error("the checkpoint has no tensor or weight of that name")]
+    NotInModel,
+    /// Nothing was emitted, removed or refused under the name.
+    #[error("nothing was emitted or removed under that name")]
+    NothingToRetract,
+    /// Something of the teacher was asked for.
+    #[error("there is no teacher to copy from")]
+    NoTeacher,
+    /// The component of a compressed weight on its own.
+    #[error(
+        "it belongs to weight {module:?}, which is stored as {kind}; emit or remove the weight as a whole"
+    )]
+    PartOfWeight {
+        /// The weight.
+        module: String,
+        /// Its representation.
+        kind: String,
+    },
+    /// Integers in the place of floating-point numbers, or the other way round.
+    #[error("its element type is {found}, and the tensor that it replaces is {replaced}")]
+    ElementType {
+        /// The type that was emitted.
+        found: String,
+        /// The type that was there.
+        replaced: String,
+    },
+    /// A name that cannot be stored.
+    #[error("{problem}")]
+    Name {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The new configuration is not an object.
+    #[error("the new configuration {problem}")]
+    Config {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The host's loss of a candidate could not be computed.
     #[error("loss of the candidate: {problem}")]
     Loss {
@@ -408,4 +469,9 @@ pub enum OutputProblem {
         /// The panic's message.
         message: String,
     },
+}
+
+/// How a component is called; without a name it is a tensor as a whole.
+fn part(component: &str) -> String {
+    if component.is_empty() { "it".to_owned() } else { format!("component {component:?}") }
 }

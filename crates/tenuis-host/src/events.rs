@@ -34,7 +34,7 @@ pub trait HostEvents: Send + Sync {
         false
     }
 
-    /// Progress within the current group; `total` is 0 where the plugin does not know it.
+    /// Progress within the current group or model; `total` is 0 where the plugin does not know it.
     fn progress(&self, _done: u64, _total: u64, _note: &str) {}
 
     /// A line for the log.
@@ -42,6 +42,9 @@ pub trait HostEvents: Send + Sync {
 
     /// A number for the report.
     fn metric(&self, _key: &str, _value: f64) {}
+
+    /// A point of a curve, such as the loss of a training step. Points are told here and nowhere else.
+    fn metric_at(&self, _key: &str, _step: u64, _value: f64) {}
 }
 
 /// Listens to nothing and never cancels.

@@ -6,7 +6,8 @@
 //! loads it. Whatever is wrong stands in that plugin's [`PluginEntry`] and costs the other plugins nothing.
 //!
 //! A [`Technique`] checks options against the plugin's JSON Schema and starts a [`Job`]; a job takes one
-//! [`GroupInput`] after the other. What a plugin hands back is distrusted: every component is decoded and checked for
+//! [`GroupInput`] after the other. A technique that works on the whole checkpoint starts a [`ModelJob`], which takes a
+//! [`ModelInput`]. What a plugin hands back is distrusted: every component is decoded and checked for
 //! unwritten bytes, writes past its end, types, shapes and values that are not finite before it is kept.
 //!
 //! A library is never unloaded: destructors of thread-local values that it left behind would run into nothing.
@@ -18,10 +19,12 @@ mod error;
 mod events;
 mod group;
 mod inputs;
+mod instance;
 mod job;
 mod library;
 mod lock;
 mod manifest;
+mod model;
 mod outputs;
 mod registry;
 mod schema;
@@ -35,6 +38,7 @@ pub use group::{GroupInput, GroupOutput, LinearInput, LogLine, Moments, OutLoss}
 pub use job::Job;
 pub use lock::{LOCK_FILE, PluginLock};
 pub use manifest::{MANIFEST_SUFFIX, Manifest};
+pub use model::{EvalLoss, ModelCheckpoint, ModelInput, ModelJob, ModelOutput, TokenSequences, TokenSource};
 pub use registry::{PluginEntry, PluginRegistry};
 pub use schema::SchemaProblem;
 pub use technique::{Capabilities, Scope, Technique};

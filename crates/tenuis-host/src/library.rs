@@ -146,7 +146,8 @@ unsafe fn read_technique(raw: tn_technique) -> Result<TechniqueTable, String> {
         abi::TN_SCOPE_MODEL => raw.model_run.is_some(),
         other => return Err(with_id(&format!("its scope is {other}"))),
     };
-    let tiles = raw.caps & abi::TN_NEEDS_INPUTS == 0 || raw.group_tile.is_some();
+    let streams = raw.scope == abi::TN_SCOPE_GROUP && raw.caps & abi::TN_NEEDS_INPUTS != 0;
+    let tiles = !streams || raw.group_tile.is_some();
     let decodes = kinds.is_empty() || raw.decode.is_some();
     if !(complete && tiles && decodes) || raw.create.is_none() || raw.destroy.is_none() {
         return Err(with_id("a function that its scope, flags or kinds call for is null"));

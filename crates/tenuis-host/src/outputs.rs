@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use tenuis_core::{CodecRegistry, Components, DType, Dense, Tensor, Weight, element_count};
 
 /// A component may be so many times larger than the dense f32 weight before the request counts as a mistake.
-const MAX_GROWTH: usize = 16;
+pub(crate) const MAX_GROWTH: usize = 16;
 /// What is allowed beyond that, for the tables of tiny weights.
-const ALLOWANCE: usize = 1 << 20;
+pub(crate) const ALLOWANCE: usize = 1 << 20;
 /// Values that are decoded at a time when a weight is checked.
-const TILE: usize = 1 << 16;
+pub(crate) const TILE: usize = 1 << 16;
 
 /// A weight of the group as it went in.
 struct Member {
@@ -85,19 +85,10 @@ impl Outputs {
         shape: Option<Vec<usize>>,
     ) -> Result<Option<(*mut u8, usize)>, OutputProblem> {
         let member = self.members.get(weight).ok_or(OutputProblem::NotInGroup)?;
-        let wrong = |problem: String| OutputProblem::Allocation { component: component.to_owned(), problem };
-        let dtype = dtype.ok_or_else(|| wrong("unknown element type".to_owned()))?;
-        let shape = shape.ok_or_else(|| wrong("a broken shape".to_owned()))?;
         let limit =
             (member.shape[0] * member.shape[1] * 4).saturating_mul(MAX_GROWTH).saturating_add(ALLOWANCE);
-        let bytes = element_count(&shape).ok().and_then(|n| n.checked_mul(dtype.size()));
-        let Some(bytes) = bytes.filter(|&b| b <= limit) else {
-            return Err(wrong(format!("{dtype} {shape:?} is more than the {limit} bytes that are allowed")));
-        };
         self.seed = self.seed.wrapping_add(0x5851_f42d_4c95_7f2d);
-        let Some(buffer) = Buffer::new(dtype, shape, bytes, self.seed) else {
-            return Ok(None);
-        };
+        let Some(buffer) = lend(component, dtype, shape, limit, self.seed)? else { return Ok(None) };
         let slot = self.buffers.entry((weight.to_owned(), component.to_owned()));
         let buffer = slot.insert_entry(buffer).into_mut();
         Ok(Some((buffer.as_mut_ptr(), buffer.len())))
@@ -112,8 +103,7 @@ impl Outputs {
         codecs: &CodecRegistry,
     ) -> Result<(), OutputProblem> {
         let member = self.members.get(weight).ok_or(OutputProblem::NotInGroup)?;
-        let descriptor: Value = serde_json::from_str(descriptor)
-            .map_err(|e| OutputProblem::Descriptor { problem: e.to_string() })?;
+        let descriptor = parse_descriptor(descriptor)?;
         let mut tensors = Components::new();
         for component in components {
             let buffer = self
@@ -150,7 +140,30 @@ impl Outputs {
     }
 }
 
-fn into_tensor(component: &str, buffer: Buffer) -> Result<Tensor, OutputProblem> {
+/// A buffer of at most `limit` bytes; `Ok(None)` where there is not enough memory.
+pub(crate) fn lend(
+    component: &str,
+    dtype: Option<DType>,
+    shape: Option<Vec<usize>>,
+    limit: usize,
+    seed: u64,
+) -> Result<Option<Buffer>, OutputProblem> {
+    let wrong = |problem: String| OutputProblem::Allocation { component: component.to_owned(), problem };
+    let dtype = dtype.ok_or_else(|| wrong("unknown element type".to_owned()))?;
+    let shape = shape.ok_or_else(|| wrong("a broken shape".to_owned()))?;
+    let bytes = element_count(&shape).ok().and_then(|n| n.checked_mul(dtype.size()));
+    let Some(bytes) = bytes.filter(|&b| b <= limit) else {
+        return Err(wrong(format!("{dtype} {shape:?} is more than the {limit} bytes that are allowed")));
+    };
+    Ok(Buffer::new(dtype, shape, bytes, seed))
+}
+
+pub(crate) fn parse_descriptor(text: &str) -> Result<Value, OutputProblem> {
+    serde_json::from_str(text).map_err(|e| OutputProblem::Descriptor { problem: e.to_string() })
+}
+
+/// The tensor that was written into a buffer, all of it and nothing else.
+pub(crate) fn into_tensor(component: &str, buffer: Buffer) -> Result<Tensor, OutputProblem> {
     buffer.check().map_err(|fault| match fault {
         BufferFault::Unwritten(byte) => {
             OutputProblem::Unwritten { component: component.to_owned(), byte, bytes: buffer.len() }
@@ -162,7 +175,7 @@ fn into_tensor(component: &str, buffer: Buffer) -> Result<Tensor, OutputProblem>
 }
 
 /// Decodes a weight tile by tile: every value must be finite, and zero where the mask says so.
-fn check_values(weight: &Weight, mask: Option<&Tensor>) -> Result<(), OutputProblem> {
+pub(crate) fn check_values(weight: &Weight, mask: Option<&Tensor>) -> Result<(), OutputProblem> {
     let [rows, columns] = weight.shape();
     if columns == 0 {
         return Ok(());

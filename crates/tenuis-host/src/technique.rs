@@ -3,8 +3,10 @@
 use crate::callbacks::Context;
 use crate::error::PluginError;
 use crate::events::HostEvents;
+use crate::instance::Instance;
 use crate::job::Job;
 use crate::library::TechniqueTable;
+use crate::model::ModelJob;
 use crate::schema::{OptionsSchema, SchemaProblem};
 use crate::weight::PluginCodec;
 use serde_json::Value;
@@ -77,6 +79,12 @@ flags! {
     needs_original = TN_NEEDS_ORIGINAL;
     /// Leaves pruned entries at zero.
     keeps_mask = TN_KEEPS_MASK;
+    /// Model scope: cannot do without a teacher.
+    needs_teacher = TN_NEEDS_TEACHER;
+    /// Model scope: cannot do without tokens.
+    needs_tokens = TN_NEEDS_TOKENS;
+    /// Model scope: makes use of validation tokens.
+    uses_validation = TN_USES_VALIDATION;
 }
 
 impl Capabilities {
@@ -166,24 +174,54 @@ impl Technique {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// Starts a job with the given options.
+    /// Starts a job of scope group with the given options.
     ///
     /// `thread_budget` is the number of threads that the plugin may use, at least 1.
     ///
     /// # Errors
-    /// [`PluginError::Options`] where the options break the schema, [`PluginError::Failed`] or
-    /// [`PluginError::Panicked`] where the plugin does not want them.
+    /// [`PluginError::Scope`] for a technique of another scope, [`PluginError::Options`] where the options break the
+    /// schema, [`PluginError::Failed`] or [`PluginError::Panicked`] where the plugin does not want them.
     pub fn start(
         &self,
         options: &Value,
         thread_budget: u32,
         events: Arc<dyn HostEvents>,
     ) -> Result<Job, PluginError> {
+        self.instance(Scope::Group, options, thread_budget, events).map(Job::new)
+    }
+
+    /// Starts a job of scope model with the given options.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_model(
+        &self,
+        options: &Value,
+        thread_budget: u32,
+        events: Arc<dyn HostEvents>,
+    ) -> Result<ModelJob, PluginError> {
+        self.instance(Scope::Model, options, thread_budget, events).map(ModelJob::new)
+    }
+
+    fn instance(
+        &self,
+        asked: Scope,
+        options: &Value,
+        thread_budget: u32,
+        events: Arc<dyn HostEvents>,
+    ) -> Result<Instance, PluginError> {
+        if self.scope() != asked {
+            return Err(PluginError::Scope {
+                technique: self.id().to_owned(),
+                scope: self.scope().name(),
+                asked: asked.name(),
+            });
+        }
         self.validate(options)
             .map_err(|problems| PluginError::Options { technique: self.id().to_owned(), problems })?;
         let mut codecs = CodecRegistry::builtin();
         self.register_codecs(&mut codecs);
-        Job::create(self, options, Context::new(events, codecs, thread_budget.max(1)))
+        Instance::create(self, options, Context::new(events, codecs, thread_budget.max(1)))
     }
 
     /// Adds a codec for each of its own kinds, so that checkpoints that hold them can be read.

@@ -14,6 +14,8 @@
 //! # Ok::<(), tenuis_linalg::StatsError>(())
 //! ```
 
+pub mod float;
+
 mod factor;
 mod gram;
 mod matmul;

@@ -109,6 +109,14 @@ impl Model {
         self.store.matrix(&linear.name, linear.shape, linear.layout)
     }
 
+    /// A matrix of the model by module, as it is stored: a Linear, the embedding, a table of positions.
+    ///
+    /// # Errors
+    /// [`ModelError::Storage`] where it is not there or cannot be decoded.
+    pub fn matrix(&self, module: &str, shape: [usize; 2], layout: Layout) -> Result<Weight, ModelError> {
+        self.store.matrix(module, shape, layout)
+    }
+
     /// Loads a block for the caller alone.
     ///
     /// # Errors
@@ -149,7 +157,10 @@ impl Model {
     }
 
     /// The block, loaded when it is first asked for and kept.
-    pub(crate) fn block(&self, index: usize) -> Result<Arc<Block>, ModelError> {
+    ///
+    /// # Errors
+    /// As [`Model::load_block`].
+    pub fn block(&self, index: usize) -> Result<Arc<Block>, ModelError> {
         let blocks = self.blocks.len();
         let slot = self.blocks.get(index).ok_or(ModelError::NoBlock { index, blocks })?;
         slot.get(|| self.load_block(index))

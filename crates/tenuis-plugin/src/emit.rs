@@ -2,11 +2,10 @@
 
 #![expect(unsafe_code, reason = "calls C functions of the host and writes into its buffers")]
 
-use crate::error::{FailureKind, TechniqueError};
+use crate::error::{TechniqueError, outcome};
 use crate::host::Host;
 use crate::tensor::dtype_code;
 use serde_json::Value;
-use tenuis_abi as abi;
 use tenuis_abi::{tn_err, tn_str};
 use tenuis_core::{DType, Representation, element_count};
 
@@ -53,36 +52,8 @@ impl<'a> Emitter<'a> {
         dtype: DType,
         shape: &[usize],
     ) -> Result<&mut [u8], TechniqueError> {
-        let host = &self.host.raw;
-        let out_alloc = host.out_alloc.ok_or_else(|| missing("out_alloc"))?;
-        let expected = element_count(shape)? * dtype.size();
-        let extents: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
-        let (mut data, mut len, mut error) = (std::ptr::null_mut(), 0, tn_err::default());
-        // SAFETY: the host's function; everything that it is given outlives the call.
-        let status = unsafe {
-            out_alloc(
-                host.ctx,
-                tn_str::new(name),
-                tn_str::new(suffix),
-                dtype_code(dtype),
-                extents.len() as i32,
-                extents.as_ptr(),
-                &raw mut data,
-                &raw mut len,
-                &raw mut error,
-            )
-        };
-        outcome(status, &error)?;
-        if expected == 0 {
-            return Ok(&mut []);
-        }
-        if data.is_null() || len != expected as u64 {
-            return Err(
-                TechniqueError::invalid(format!("the host lent {len} bytes for {expected}")).about(name)
-            );
-        }
-        // SAFETY: the host lends `len` bytes until the weight is emitted, which needs this emitter again.
-        Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), expected) })
+        // SAFETY: the bytes are the host's until the weight is emitted, which needs this emitter again.
+        unsafe { buffer(self.host, name, suffix, dtype, shape) }
     }
 
     /// Joins a descriptor and buffers that were written into the new weight of a member.
@@ -96,7 +67,7 @@ impl<'a> Emitter<'a> {
         suffixes: &[&str],
     ) -> Result<(), TechniqueError> {
         let host = &self.host.raw;
-        let emit = host.emit.ok_or_else(|| missing("emit"))?;
+        let emit = host.emit.ok_or_else(|| TechniqueError::missing("emit"))?;
         let descriptor = descriptor.to_string();
         let names: Vec<tn_str> = suffixes.iter().map(|s| tn_str::new(s)).collect();
         let mut error = tn_err::default();
@@ -120,7 +91,7 @@ impl<'a> Emitter<'a> {
     /// What the host finds wrong with it.
     pub fn fold(&mut self, name: &str, scale: &[f32]) -> Result<(), TechniqueError> {
         let host = &self.host.raw;
-        let fold = host.fold.ok_or_else(|| missing("fold"))?;
+        let fold = host.fold.ok_or_else(|| TechniqueError::missing("fold"))?;
         let mut error = tn_err::default();
         // SAFETY: as above.
         let status =
@@ -134,7 +105,7 @@ impl<'a> Emitter<'a> {
     /// [`TechniqueError`] where the host lends no loss or cannot compute it.
     pub fn out_loss(&mut self) -> Result<f64, TechniqueError> {
         let host = &self.host.raw;
-        let out_loss = host.out_loss.ok_or_else(|| missing("out_loss"))?;
+        let out_loss = host.out_loss.ok_or_else(|| TechniqueError::missing("out_loss"))?;
         let (mut loss, mut error) = (f64::NAN, tn_err::default());
         // SAFETY: as above.
         let status = unsafe { out_loss(host.ctx, &raw mut loss, &raw mut error) };
@@ -142,13 +113,43 @@ impl<'a> Emitter<'a> {
     }
 }
 
-fn missing(function: &str) -> TechniqueError {
-    TechniqueError::unsupported(format!("the host has no function {function}"))
-}
-
-fn outcome(status: i32, error: &tn_err) -> Result<(), TechniqueError> {
-    if status == abi::TN_OK {
-        return Ok(());
+/// Borrows a buffer of the host, for a component of a weight or, without a suffix, for a tensor.
+///
+/// # Safety
+/// The caller ends the borrow before what is written is emitted, or another buffer for the same is lent.
+pub(crate) unsafe fn buffer<'b>(
+    host: &Host<'_>,
+    name: &str,
+    suffix: &str,
+    dtype: DType,
+    shape: &[usize],
+) -> Result<&'b mut [u8], TechniqueError> {
+    let host = &host.raw;
+    let out_alloc = host.out_alloc.ok_or_else(|| TechniqueError::missing("out_alloc"))?;
+    let expected = element_count(shape)? * dtype.size();
+    let extents: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
+    let (mut data, mut len, mut error) = (std::ptr::null_mut(), 0, tn_err::default());
+    // SAFETY: the host's function; everything that it is given outlives the call.
+    let status = unsafe {
+        out_alloc(
+            host.ctx,
+            tn_str::new(name),
+            tn_str::new(suffix),
+            dtype_code(dtype),
+            extents.len() as i32,
+            extents.as_ptr(),
+            &raw mut data,
+            &raw mut len,
+            &raw mut error,
+        )
+    };
+    outcome(status, &error)?;
+    if expected == 0 {
+        return Ok(&mut []);
     }
-    Err(TechniqueError::new(FailureKind::from_status(status), error.message()))
+    if data.is_null() || len != expected as u64 {
+        return Err(TechniqueError::invalid(format!("the host lent {len} bytes for {expected}")).about(name));
+    }
+    // SAFETY: the host lends `len` bytes until the weight is emitted; the caller knows when that is.
+    Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), expected) })
 }

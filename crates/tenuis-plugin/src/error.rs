@@ -83,6 +83,11 @@ impl TechniqueError {
         Self::new(FailureKind::Cancelled, "cancelled")
     }
 
+    /// The host is too old for what is asked of it.
+    pub(crate) fn missing(function: &str) -> Self {
+        Self::unsupported(format!("the host has no function {function}"))
+    }
+
     /// The kind.
     pub const fn kind(&self) -> FailureKind {
         self.kind
@@ -93,6 +98,14 @@ impl TechniqueError {
     pub fn about(self, tensor: &str) -> Self {
         Self { message: format!("{tensor}: {}", self.message), ..self }
     }
+}
+
+/// What a function of the host said.
+pub(crate) fn outcome(status: i32, error: &abi::tn_err) -> Result<(), TechniqueError> {
+    if status == abi::TN_OK {
+        return Ok(());
+    }
+    Err(TechniqueError::new(FailureKind::from_status(status), error.message()))
 }
 
 impl From<WeightError> for TechniqueError {

@@ -1,4 +1,4 @@
-//! The C side of a plugin: one table per technique, with functions that catch panics.
+//! The C side of a plugin: the entry point, the tables of group techniques, and the functions that catch panics.
 
 #![expect(unsafe_code, reason = "C functions that receive raw pointers from the host")]
 
@@ -8,11 +8,15 @@ use crate::group::{Group, StoredWeight};
 use crate::host::Host;
 use crate::technique::{GroupTechnique, Rows};
 use crate::tensor::{TensorView, text};
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::any::Any;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::mem::size_of;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use tenuis_abi as abi;
@@ -23,7 +27,7 @@ use tenuis_abi::{
 
 /// Exports the techniques of a plugin: `export_plugin!(Rtn, Gptq);` once in a `cdylib`.
 ///
-/// Each is a type that implements [`GroupTechnique`]. A build with `panic = "abort"` is refused: a panic could not be caught.
+/// Each is a type that implements [`GroupTechnique`] or [`ModelTechnique`](crate::ModelTechnique), in any order. A build with `panic = "abort"` is refused: a panic could not be caught.
 #[macro_export]
 macro_rules! export_plugin {
     ($($technique:ty),+ $(,)?) => {
@@ -34,7 +38,11 @@ macro_rules! export_plugin {
         #[unsafe(no_mangle)]
         pub extern "C" fn tenuis_plugin_v1(host_minor: u32) -> *const $crate::private::tn_plugin {
             static SLOT: $crate::private::Slot = $crate::private::Slot::new();
-            $crate::private::entry(&SLOT, host_minor, &[$($crate::private::technique::<$technique>),+])
+            $crate::private::entry(&SLOT, host_minor, &[$(|| {
+                // Has the method for whichever of the two traits the type implements.
+                use $crate::private::tables::*;
+                (&$crate::private::Tag::<$technique>::new()).table()
+            }),+])
         }
     };
 }
@@ -80,55 +88,82 @@ pub fn entry(
     catch_unwind(|| &raw const slot.0.get_or_init(make).0).unwrap_or(std::ptr::null())
 }
 
-/// The table of a technique. Called once; the table lives for ever, as the ABI demands.
-pub fn technique<T: GroupTechnique>() -> &'static tn_technique {
-    let kinds: Vec<tn_str> = T::KINDS.iter().map(|kind| tn_str::new(kind)).collect();
-    let kinds = kinds.leak();
-    let schema: &'static str = schema_of::<T>().to_string().leak();
-    Box::leak(Box::new(tn_technique {
-        struct_size: size_of::<tn_technique>() as u32,
-        scope: abi::TN_SCOPE_GROUP,
-        caps: T::CAPABILITIES.bits(),
-        id: tn_str::new(T::ID),
-        version: tn_str::new(T::VERSION),
-        config_schema: tn_str::new(schema),
-        n_kinds: kinds.len() as u32,
-        reserved: 0,
-        kinds: kinds.as_ptr(),
-        create: Some(create::<T>),
-        accepts: Some(accepts::<T>),
-        estimate: Some(estimate::<T>),
-        group_begin: Some(group_begin::<T>),
-        group_tile: Some(group_tile::<T>),
-        group_finish: Some(group_finish::<T>),
-        model_run: None,
-        destroy: Some(destroy::<T>),
-        decode: (!T::KINDS.is_empty()).then_some(decode::<T>),
-        ext: None,
-    }))
+/// Stands for a technique where its table is made.
+///
+/// `(&Tag::<T>::new()).table()` is [`GroupTable::table`] where `T` is a group technique, and otherwise, one reference
+/// further away, [`ModelTable::table`](crate::export_model::ModelTable::table).
+#[derive(Debug)]
+pub struct Tag<T>(PhantomData<T>);
+
+impl<T> Tag<T> {
+    /// A tag.
+    #[expect(clippy::new_without_default, reason = "for the export macro only")]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
 }
 
-fn schema_of<T: GroupTechnique>() -> Value {
+/// Makes the tables of group techniques.
+pub trait GroupTable {
+    /// The table. Called once; it lives for ever, as the ABI demands.
+    fn table(&self) -> &'static tn_technique;
+}
+
+impl<T: GroupTechnique> GroupTable for Tag<T> {
+    fn table(&self) -> &'static tn_technique {
+        let (kinds, n_kinds) = kinds_of(T::KINDS);
+        Box::leak(Box::new(tn_technique {
+            struct_size: size_of::<tn_technique>() as u32,
+            scope: abi::TN_SCOPE_GROUP,
+            caps: T::CAPABILITIES.bits(),
+            id: tn_str::new(T::ID),
+            version: tn_str::new(T::VERSION),
+            config_schema: tn_str::new(schema_of::<T::Config>()),
+            n_kinds,
+            reserved: 0,
+            kinds,
+            create: Some(create::<T>),
+            accepts: Some(accepts::<T>),
+            estimate: Some(estimate::<T>),
+            group_begin: Some(group_begin::<T>),
+            group_tile: Some(group_tile::<T>),
+            group_finish: Some(group_finish::<T>),
+            model_run: None,
+            model_estimate: None,
+            destroy: Some(destroy::<T>),
+            decode: (!T::KINDS.is_empty()).then_some(decode::<T>),
+            ext: None,
+        }))
+    }
+}
+
+pub(crate) fn kinds_of(kinds: &'static [&'static str]) -> (*const tn_str, u32) {
+    let kinds = kinds.iter().map(|kind| tn_str::new(kind)).collect::<Vec<_>>().leak();
+    (kinds.as_ptr(), kinds.len() as u32)
+}
+
+/// The schema of the options, which lives for ever.
+pub(crate) fn schema_of<C: JsonSchema>() -> &'static str {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.into_root_schema_for::<T::Config>().to_value();
+    let mut schema: Value = generator.into_root_schema_for::<C>().to_value();
     // Options that are not known are refused with a path by the host, not with a position by the parser.
     if let Some(object) = schema.as_object_mut() {
         object.entry("additionalProperties").or_insert(json!(false));
     }
-    schema
+    schema.to_string().leak()
 }
 
 /// What the host knows as the job.
-struct Job<T> {
-    technique: T,
-    host: tn_host,
+pub(crate) struct Job<T> {
+    pub(crate) technique: T,
+    pub(crate) host: tn_host,
 }
 
 /// Runs `work`; a failure or a panic becomes a status and a message.
 ///
 /// # Safety
 /// `err` is null or a `tn_err` of the host.
-unsafe fn guarded(err: *mut tn_err, work: impl FnOnce() -> Result<(), TechniqueError>) -> i32 {
+pub(crate) unsafe fn guarded(err: *mut tn_err, work: impl FnOnce() -> Result<(), TechniqueError>) -> i32 {
     let (status, message) = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return TN_OK,
         Ok(Err(error)) => (error.kind().status(), error.to_string()),
@@ -149,7 +184,7 @@ pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
 
 /// # Safety
 /// `job` is a job of this technique that no other call uses at the same time.
-unsafe fn job_of<'a, T>(job: *mut c_void) -> Result<&'a mut Job<T>, TechniqueError> {
+pub(crate) unsafe fn job_of<'a, T>(job: *mut c_void) -> Result<&'a mut Job<T>, TechniqueError> {
     // SAFETY: the caller vouches for it.
     unsafe { job.cast::<Job<T>>().as_mut() }.ok_or_else(|| TechniqueError::invalid("the job is null"))
 }
@@ -160,15 +195,30 @@ unsafe extern "C" fn create<T: GroupTechnique>(
     job: *mut *mut c_void,
     err: *mut tn_err,
 ) -> i32 {
+    // SAFETY: the host's pointers.
+    unsafe { create_job(host, config_json, job, err, T::new) }
+}
+
+/// Makes a job of options, of either scope.
+///
+/// # Safety
+/// The pointers are those that the host passes to `create`.
+pub(crate) unsafe fn create_job<T, C: DeserializeOwned>(
+    host: *const tn_host,
+    config_json: tn_str,
+    job: *mut *mut c_void,
+    err: *mut tn_err,
+    new: impl FnOnce(C, &Host<'_>) -> Result<T, TechniqueError>,
+) -> i32 {
     let work = || {
         // SAFETY: the host's table, which outlives the job, and its text, here and below by the ABI.
         let (raw, config) = unsafe { (read_covered(host), text(config_json)?) };
         let raw =
             raw.filter(|_| !job.is_null()).ok_or_else(|| TechniqueError::invalid("host or job is null"))?;
         let config = if config.is_empty() { "{}" } else { config };
-        let config: T::Config = serde_json::from_str(config).map_err(TechniqueError::invalid)?;
+        let config: C = serde_json::from_str(config).map_err(TechniqueError::invalid)?;
         // SAFETY: as above; the value ends with this call.
-        let technique = T::new(config, &unsafe { Host::new(raw) })?;
+        let technique = new(config, &unsafe { Host::new(raw) })?;
         let made = Box::into_raw(Box::new(Job { technique, host: raw }));
         // SAFETY: not null, and the host's place for it.
         unsafe { *job = made.cast() };
@@ -265,7 +315,9 @@ unsafe extern "C" fn group_finish<T: GroupTechnique>(
     unsafe { guarded(err, work) }
 }
 
-unsafe extern "C" fn destroy<T: GroupTechnique>(job: *mut c_void) {
+/// # Safety
+/// `job` is null or a job of this technique that is not used again.
+pub(crate) unsafe extern "C" fn destroy<T>(job: *mut c_void) {
     if job.is_null() {
         return;
     }
@@ -283,6 +335,22 @@ unsafe extern "C" fn decode<T: GroupTechnique>(
     out: *mut f32,
     err: *mut tn_err,
 ) -> i32 {
+    // SAFETY: the host's pointers.
+    unsafe { decode_with(weight, row, n_rows, out, err, T::decode_rows) }
+}
+
+/// Decodes rows of a weight, for a technique of either scope.
+///
+/// # Safety
+/// The pointers are those that the host passes to `decode`.
+pub(crate) unsafe fn decode_with(
+    weight: *const tn_weight,
+    row: u64,
+    n_rows: u64,
+    out: *mut f32,
+    err: *mut tn_err,
+    decode_rows: impl FnOnce(&StoredWeight<'_>, Range<usize>, &mut [f32]) -> Result<(), TechniqueError>,
+) -> i32 {
     let work = || {
         // SAFETY: the host passes a weight that is valid for the call.
         let weight = unsafe { StoredWeight::read(weight) }?;
@@ -299,7 +367,7 @@ unsafe extern "C" fn decode<T: GroupTechnique>(
         }
         // SAFETY: the host's buffer holds rows × in_features values, which it has initialised.
         let out = unsafe { std::slice::from_raw_parts_mut(out, count * in_features) };
-        T::decode_rows(&weight, start..start + count, out)
+        decode_rows(&weight, start..start + count, out)
     };
     // SAFETY: the host's error buffer.
     unsafe { guarded(err, work) }

@@ -73,7 +73,7 @@ impl Host<'_> {
         if self.cancelled() { Err(TechniqueError::cancelled()) } else { Ok(()) }
     }
 
-    /// Reports progress within the group; `total` is 0 where it is not known.
+    /// Reports progress within the group or model; `total` is 0 where it is not known.
     pub fn progress(&self, done: u64, total: u64, note: &str) {
         if let Some(f) = self.raw.progress {
             // SAFETY: as above; the text outlives the call.
@@ -94,6 +94,14 @@ impl Host<'_> {
         if let Some(f) = self.raw.metric {
             // SAFETY: as above.
             unsafe { f(self.raw.ctx, tn_str::new(key), value) };
+        }
+    }
+
+    /// Records a point of a curve, such as the loss of a training step.
+    pub fn metric_at(&self, key: &str, step: u64, value: f64) {
+        if let Some(f) = self.raw.metric_at {
+            // SAFETY: as above.
+            unsafe { f(self.raw.ctx, tn_str::new(key), step, value) };
         }
     }
 

@@ -1,6 +1,6 @@
 //! The SDK for authors of technique plugins in Rust.
 //!
-//! Implement [`GroupTechnique`], list it in [`export_plugin!`], build a `cdylib`, and put a manifest beside it. The SDK keeps the
+//! Implement [`GroupTechnique`] (or [`ModelTechnique`], for the whole checkpoint), list it in [`export_plugin!`], build a `cdylib`, and put a manifest beside it. The SDK keeps the
 //! rules of the C ABI: it reads every struct by its size, checks what it reads, turns panics into a status, and
 //! moves results into the host's buffers. An author writes no `unsafe`.
 //!
@@ -49,14 +49,55 @@
 //! # fn main() {}
 //! ```
 //!
+//! A technique of the *model scope* gets the whole checkpoint, tokens and perhaps a teacher, and emits what changes:
+//!
+//! ```
+//! # use tenuis_plugin::{Capabilities, Host, Model, ModelEmitter, ModelTechnique, TechniqueError, core, schemars, serde};
+//! /// Moves every tensor half of the way to the teacher.
+//! struct Halfway;
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct NoOptions {}
+//!
+//! impl ModelTechnique for Halfway {
+//!     const ID: &'static str = "halfway";
+//!     const VERSION: &'static str = "1.0.0";
+//!     const CAPABILITIES: Capabilities = Capabilities::NEEDS_TEACHER.and(Capabilities::DETERMINISTIC);
+//!     type Config = NoOptions;
+//!
+//!     fn new(_config: NoOptions, _host: &Host<'_>) -> Result<Self, TechniqueError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn run(&mut self, model: &Model<'_>, out: &mut ModelEmitter<'_>) -> Result<(), TechniqueError> {
+//!         let teacher = model.require_teacher()?;
+//!         for (name, tensor) in model.student().tensors() {
+//!             out.host().check_cancelled()?;
+//!             let theirs = teacher.tensor(name)?.to_f32()?;
+//!             let mean: Vec<f32> = tensor.to_f32()?.iter().zip(theirs.iter()).map(|(a, b)| (a + b) / 2.0).collect();
+//!             let bytes = core::convert::from_f32(tensor.dtype(), &mean)?;
+//!             out.emit_tensor(name, tensor.dtype(), tensor.shape(), &bytes)?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! tenuis_plugin::export_plugin!(Halfway);
+//! # fn main() {}
+//! ```
+//!
 //! A plugin is a library of its own with its own thread pools: keep to [`Host::thread_budget`], or lend the host's
 //! threads with [`Host::parallel_for`].
 
 mod emit;
 mod error;
 mod export;
+mod export_model;
 mod group;
 mod host;
+mod model;
+mod model_emit;
 mod technique;
 mod tensor;
 
@@ -64,7 +105,9 @@ pub use emit::Emitter;
 pub use error::{FailureKind, TechniqueError};
 pub use group::{Group, GroupShape, Linear, LinearShape, Moments, StoredWeight};
 pub use host::{Host, LogLevel};
-pub use technique::{Capabilities, GroupTechnique, Rows};
+pub use model::{CheckpointView, Model, Tokens};
+pub use model_emit::{ModelEmitter, Source};
+pub use technique::{Capabilities, GroupTechnique, ModelTechnique, Rows};
 pub use tensor::TensorView;
 
 // What an author needs beside this crate.
@@ -76,6 +119,12 @@ pub use tenuis_core as core;
 /// For [`export_plugin!`] only.
 #[doc(hidden)]
 pub mod private {
-    pub use crate::export::{Slot, entry, technique};
+    pub use crate::export::{Slot, Tag, entry};
     pub use tenuis_abi::{tn_plugin, tn_technique};
+
+    /// Imported as a whole: a technique needs one of the two.
+    pub mod tables {
+        pub use crate::export::GroupTable;
+        pub use crate::export_model::ModelTable;
+    }
 }

@@ -4,6 +4,8 @@ use crate::emit::Emitter;
 use crate::error::TechniqueError;
 use crate::group::{Group, GroupShape, StoredWeight};
 use crate::host::Host;
+use crate::model::Model;
+use crate::model_emit::ModelEmitter;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -37,6 +39,12 @@ impl Capabilities {
     pub const NEEDS_ORIGINAL: Self = Self(abi::TN_NEEDS_ORIGINAL);
     /// Pruned entries ([`Linear::mask`](crate::Linear::mask)) stay exactly zero.
     pub const KEEPS_MASK: Self = Self(abi::TN_KEEPS_MASK);
+    /// Model scope: cannot do without a teacher: [`Model::require_teacher`].
+    pub const NEEDS_TEACHER: Self = Self(abi::TN_NEEDS_TEACHER);
+    /// Model scope: cannot do without tokens: [`Model::train_tokens`].
+    pub const NEEDS_TOKENS: Self = Self(abi::TN_NEEDS_TOKENS);
+    /// Model scope: makes use of validation tokens where there are some: [`Model::valid_tokens`].
+    pub const USES_VALIDATION: Self = Self(abi::TN_USES_VALIDATION);
 
     /// Both.
     #[must_use]
@@ -118,6 +126,64 @@ pub trait GroupTechnique: Sized + Send + 'static {
     /// # Errors
     /// A [`TechniqueError`] abandons the group.
     fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError>;
+
+    /// Decodes rows of a weight of one of [`KINDS`](Self::KINDS) to f32, `[rows.len(), in_features]`. A pure function.
+    ///
+    /// # Errors
+    /// [`TechniqueError::invalid`] where descriptor or components are wrong: they may come from a damaged file.
+    fn decode_rows(
+        weight: &StoredWeight<'_>,
+        _rows: Range<usize>,
+        _out: &mut [f32],
+    ) -> Result<(), TechniqueError> {
+        Err(TechniqueError::unsupported(format!("{} cannot decode {}", Self::ID, weight.descriptor())))
+    }
+}
+
+/// A technique that works on the whole checkpoint: distillation, training, structured pruning.
+///
+/// Required are the names, the options, [`new`](Self::new) and [`run`](Self::run). The host makes one value for a stage
+/// and calls `run` once, on whatever thread.
+///
+/// Poll [`Host::check_cancelled`] at least every 100 ms, report progress, and keep what a later run can go on from in
+/// [`Model::state_dir`].
+pub trait ModelTechnique: Sized + Send + 'static {
+    /// The name by which recipes call it.
+    const ID: &'static str;
+    /// Its version, which enters the key of cached results.
+    const VERSION: &'static str;
+    /// What it asks for and promises.
+    const CAPABILITIES: Capabilities;
+    /// The kinds of representation that only [`decode_rows`](Self::decode_rows) can read.
+    const KINDS: &'static [&'static str] = &[];
+    /// The options. `deny_unknown_fields` and a default for every field are expected.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// Makes a technique of options that satisfy the schema.
+    ///
+    /// # Errors
+    /// [`TechniqueError::invalid`] for what the schema cannot express.
+    fn new(config: Self::Config, host: &Host<'_>) -> Result<Self, TechniqueError>;
+
+    /// Says whether it takes a student with weights of this descriptor; asked when a recipe is checked. By default it
+    /// takes all.
+    ///
+    /// # Errors
+    /// [`TechniqueError::unsupported`] with the reason.
+    fn accepts(&self, _descriptor: &Value) -> Result<(), TechniqueError> {
+        Ok(())
+    }
+
+    /// The peak of RAM in bytes beside the checkpoints; `None`, the default, where that is not known.
+    fn estimate(&self, _model: &Model<'_>) -> Option<u64> {
+        None
+    }
+
+    /// Does the work: emits what changes.
+    ///
+    /// # Errors
+    /// A [`TechniqueError`] drops what was emitted.
+    fn run(&mut self, model: &Model<'_>, out: &mut ModelEmitter<'_>) -> Result<(), TechniqueError>;
 
     /// Decodes rows of a weight of one of [`KINDS`](Self::KINDS) to f32, `[rows.len(), in_features]`. A pure function.
     ///

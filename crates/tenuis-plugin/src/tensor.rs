@@ -53,6 +53,11 @@ impl<'a> TensorView<'a> {
         Ok(Some(Self { name: name.to_owned(), dtype, shape, bytes }))
     }
 
+    /// The name; for a component its suffix.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The element type.
     pub const fn dtype(&self) -> DType {
         self.dtype

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 13] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u8); 12] = [
     ("tenuis-kernels", 2),
     ("tenuis-host", 2),
     ("tenuis-model", 3),
+    ("tenuis-distill", 4),
     ("tenuis-eval", 4),
     ("tenuis-orchestrator", 5),
     ("tenuis-cli", 6),

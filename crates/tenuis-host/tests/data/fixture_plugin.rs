@@ -1,5 +1,10 @@
-//! A Rust plugin for the tests: one technique that works, with a kind of its own, and one that misbehaves on demand.
+//! A Rust plugin for the tests: for each scope one technique that works and one that misbehaves on demand.
 
+// An example is one file unless it says where the rest is.
+#[path = "fixture_model.rs"]
+mod fixture_model;
+
+use fixture_model::{Average, MisbehaveModel};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
@@ -276,4 +281,4 @@ impl Drop for Misbehave {
     }
 }
 
-tenuis_plugin::export_plugin!(Probe, Misbehave);
+tenuis_plugin::export_plugin!(Probe, Average, Misbehave, MisbehaveModel);

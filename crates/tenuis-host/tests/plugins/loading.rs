@@ -34,7 +34,7 @@ fn a_plugin_is_found_and_described() {
     assert_eq!(probe.schema()["properties"]["scale"]["maximum"], 8.0);
     assert_eq!(
         registry.techniques().map(tenuis_host::Technique::id).collect::<Vec<_>>(),
-        ["misbehave", "probe"]
+        ["average", "misbehave", "misbehave_model", "probe"]
     );
 }
 
@@ -182,7 +182,7 @@ fn techniques_must_be_those_of_the_manifest() {
     let site = fixture().manifest(&manifest_of(&["probe"]));
     let error = site.error();
     assert!(
-        error.contains("the manifest lists techniques [probe], the library has [probe, misbehave]"),
+        error.contains("the manifest lists techniques [probe], the library has [probe, average, misbehave, misbehave_model]"),
         "{error}"
     );
 }

@@ -4,5 +4,6 @@
 
 mod c_plugin;
 mod loading;
+mod models;
 mod running;
 mod support;

@@ -84,7 +84,8 @@ pub(crate) fn fixture() -> Site {
     let profile = test.parent().and_then(Path::parent).expect("tests lie in PROFILE/deps");
     let library = profile.join("examples").join(name);
     assert!(library.exists(), "{} is missing; cargo builds it with --examples", library.display());
-    let site = Site::new("tenuis_fixture_plugin").manifest(&manifest_of(&["probe", "misbehave"]));
+    let techniques = ["probe", "average", "misbehave", "misbehave_model"];
+    let site = Site::new("tenuis_fixture_plugin").manifest(&manifest_of(&techniques));
     std::fs::copy(library, site.library()).unwrap();
     site
 }

@@ -8,10 +8,11 @@
 )]
 
 pub(crate) mod attention;
-pub(crate) mod float;
 pub(crate) mod gate;
 mod matrix;
 pub(crate) mod rope;
+
+pub(crate) use tenuis_linalg::float;
 
 use candle_core::{CpuStorage, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;

@@ -1,17 +1,28 @@
-//! Float arithmetic in a form that the compiler turns into vector code.
+//! Float arithmetic in a form that the compiler turns into vector code for the CPU at hand.
+//!
+//! ```
+//! use tenuis_linalg::float;
+//! let x = [1.0, 2.0, 3.0];
+//! let norm = float::vectorised(|| float::sum(&x, |v| v * v).sqrt());
+//! assert!((norm - 14f32.sqrt()).abs() < 1e-6);
+//! ```
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 /// Values that are summed side by side, so that the order of additions allows vector instructions.
 const LANES: usize = 16;
 
 /// Runs `work` compiled for the vector instructions that this CPU has. What it calls must be `#[inline(always)]`.
 #[inline]
-pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
 /// `Σ f(x)`.
 #[inline(always)]
-pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0f32; LANES];
     for chunk in chunks {
@@ -24,7 +35,7 @@ pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// `Σ x·y`.
 #[inline(always)]
-pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
     let mut lanes = [0.0f32; LANES];
     for (x, y) in xs.iter().zip(ys) {
@@ -37,7 +48,7 @@ pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
 
 /// The largest value; −∞ for none. A NaN is passed over, and comes out again in whatever is done with it next.
 #[inline(always)]
-pub(crate) fn max(x: &[f32]) -> f32 {
+pub fn max(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -65,7 +76,7 @@ fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
 ///
 /// Relative error below 2·10⁻⁷ where the result is a normal number; ∞ above 88.7, 0 below −87.3. NaN stays NaN.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, because it is 1.5 · 2²³.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -89,7 +100,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// `1 / (1 + e⁻ˣ)`.
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
+pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 

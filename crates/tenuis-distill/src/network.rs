@@ -1,0 +1,239 @@
+//! A decoder whose forward pass can be differentiated.
+
+use crate::error::TrainError;
+use crate::lora::Adapter;
+use crate::ops::attention::{Plan, attend};
+use crate::ops::embed::embed;
+use crate::ops::fake_quant::fake_quant;
+use crate::ops::gate::{activate, gated};
+use crate::ops::linear::linear;
+use crate::ops::norm::{cast, norm};
+use crate::params::Params;
+use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tenuis_quant::RtnConfig;
+use tenuis_spec::{DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual};
+
+/// A [`DecoderSpec`] with its [`Params`], run on autograd: the same network as `tenuis_model` runs, described by the same
+/// data, out of operations that have gradients.
+#[derive(Debug)]
+pub struct Network {
+    spec: DecoderSpec,
+    /// Its parameters.
+    pub params: Params,
+    /// The type of activations.
+    dtype: DType,
+    pub(crate) adapters: BTreeMap<String, Adapter>,
+    /// Modules whose weight is rounded in the forward pass.
+    rounded: BTreeMap<String, RtnConfig>,
+    /// Angles of the sequence length that was run last, per layer.
+    plans: Mutex<Vec<Option<Arc<Plan>>>>,
+}
+
+/// How many sequences of how many tokens stand in the rows of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub seq: usize,
+}
+
+impl Network {
+    /// Joins a spec and its parameters; activations are f32.
+    pub fn new(spec: DecoderSpec, params: Params) -> Self {
+        let plans = Mutex::new(vec![None; spec.layers.len()]);
+        Self { spec, params, dtype: DType::F32, adapters: BTreeMap::new(), rounded: BTreeMap::new(), plans }
+    }
+
+    /// What the network is.
+    pub const fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// Sets the type of activations between the norms: f32, bf16 or f16. The residual stream stays f32.
+    pub const fn set_activations(&mut self, dtype: DType) {
+        self.dtype = dtype;
+    }
+
+    /// Rounds a module's weight in every forward pass as it will be rounded when it is stored.
+    pub fn round(&mut self, module: &str, config: RtnConfig) {
+        self.rounded.insert(module.to_owned(), config);
+    }
+
+    /// The modules that are rounded, and how.
+    pub fn rounded(&self) -> impl Iterator<Item = (&str, &RtnConfig)> {
+        self.rounded.iter().map(|(module, config)| (module.as_str(), config))
+    }
+
+    /// Embeds tokens.
+    ///
+    /// # Shapes
+    /// `tokens`: `[batch · seq]`, result: `[batch · seq, d_model]` f32.
+    ///
+    /// # Errors
+    /// [`TrainError::Candle`] for a token that is not in the vocabulary, or positions beyond a learned table.
+    pub fn embed(&self, tokens: &[u32], extent: Extent) -> Result<Tensor, TrainError> {
+        let table = self.params.tensor(&format!("{}.weight", self.spec.embedding.name))?;
+        let mut x = embed(table, tokens.into())?;
+        if let Some(scale) = self.spec.embedding.scale {
+            x = (x * scale)?;
+        }
+        if let Positions::Learned { name, offset, .. } = &self.spec.positions {
+            let table = self.params.tensor(&format!("{name}.weight"))?;
+            let numbers: Vec<u32> =
+                (0..extent.batch).flat_map(|_| (0..extent.seq).map(|t| (t + offset) as u32)).collect();
+            x = (x + embed(table, numbers.into())?)?;
+        }
+        match &self.spec.embedding.norm {
+            Some(spec) => self.norm(&x, spec, DType::F32),
+            None => Ok(x),
+        }
+    }
+
+    /// Runs a block.
+    ///
+    /// # Shapes
+    /// `x` and the result: `[batch · seq, d_model]` f32.
+    ///
+    /// # Errors
+    /// [`TrainError::Candle`].
+    pub fn block(&self, index: usize, x: &Tensor, extent: Extent) -> Result<Tensor, TrainError> {
+        let layer = &self.spec.layers[index];
+        let norms = &layer.norms;
+        let normed = self.opt_norm(x, norms.attention_pre.as_ref(), self.dtype)?;
+        let attended = self.attend(layer, &normed, extent)?;
+        let attended = self.linear(&layer.attention.o, &attended)?;
+        let attended = self.opt_norm(&attended, norms.attention_post.as_ref(), DType::F32)?;
+        let with_attention = (x + cast(&attended, DType::F32)?)?;
+        let mlp_input = if layer.mlp_shares_attention_input() {
+            normed
+        } else {
+            let read = match layer.residual {
+                Residual::Sequential => &with_attention,
+                Residual::Parallel => x,
+            };
+            self.opt_norm(read, norms.mlp_pre.as_ref(), self.dtype)?
+        };
+        let mlp = self.mlp(&layer.mlp, &mlp_input)?;
+        let mlp = self.opt_norm(&mlp, norms.mlp_post.as_ref(), DType::F32)?;
+        Ok((with_attention + cast(&mlp, DType::F32)?)?)
+    }
+
+    /// Applies the norm before the head.
+    ///
+    /// # Errors
+    /// [`TrainError::Candle`].
+    pub fn final_norm(&self, x: &Tensor) -> Result<Tensor, TrainError> {
+        self.opt_norm(x, self.spec.final_norm.as_ref(), DType::F32)
+    }
+
+    /// The matrix that computes the logits, `[vocab, d_model]`.
+    ///
+    /// # Errors
+    /// [`TrainError::Shape`] where it is not there.
+    pub fn head(&self) -> Result<Tensor, TrainError> {
+        let head = self.spec.head();
+        self.weight(&head)
+    }
+
+    /// The hidden states after every block, and last the one after the final norm.
+    ///
+    /// # Errors
+    /// As [`Network::block`].
+    pub fn hidden_states(&self, tokens: &[u32], extent: Extent) -> Result<Vec<Tensor>, TrainError> {
+        let mut x = self.embed(tokens, extent)?;
+        let mut states = Vec::with_capacity(self.spec.layers.len() + 1);
+        for index in 0..self.spec.layers.len() {
+            x = self.block(index, &x, extent)?;
+            states.push(x.clone());
+        }
+        states.push(self.final_norm(&x)?);
+        Ok(states)
+    }
+
+    fn attend(&self, layer: &LayerSpec, x: &Tensor, extent: Extent) -> Result<Tensor, TrainError> {
+        let spec = &layer.attention;
+        let [mut q, mut k, v] = match &spec.qkv {
+            QkvSpec::Separate { q, k, v } => [self.linear(q, x)?, self.linear(k, x)?, self.linear(v, x)?],
+            QkvSpec::Fused { qkv, order } => {
+                // Either order is blocks of queries, keys and values: over all heads at once, or within every group.
+                let groups = if *order == FusedOrder::Blocks { 1 } else { spec.n_kv };
+                let fused = self.linear(qkv, x)?;
+                let rows = fused.dim(0)?;
+                let (q, kv) = (spec.n_q / groups * spec.head_dim, spec.n_kv / groups * spec.head_dim);
+                let fused = fused.reshape((rows, groups, q + 2 * kv))?;
+                let part = |start: usize, width: usize| {
+                    fused.narrow(2, start, width)?.contiguous()?.reshape((rows, groups * width))
+                };
+                [part(0, q)?, part(q, kv)?, part(q + kv, kv)?]
+            }
+        };
+        if let Some(norms) = &spec.qk_norm {
+            q = self.norm(&q, &norms.q, self.dtype)?;
+            k = self.norm(&k, &norms.k, self.dtype)?;
+        }
+        Ok(attend(&self.plan(layer, extent), &q, &k, &v)?)
+    }
+
+    fn plan(&self, layer: &LayerSpec, extent: Extent) -> Arc<Plan> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = &mut plans[layer.index];
+        match slot {
+            Some(plan) if (plan.batch, plan.seq) == (extent.batch, extent.seq) => Arc::clone(plan),
+            _ => {
+                let plan = Plan::new(&layer.attention, extent.batch, extent.seq);
+                *slot = Some(Arc::clone(&plan));
+                plan
+            }
+        }
+    }
+
+    fn mlp(&self, mlp: &MlpSpec, x: &Tensor) -> Result<Tensor, TrainError> {
+        let (inner, last) = match mlp {
+            MlpSpec::Gated { activation, gate, up, down } => {
+                (gated(*activation, &self.linear(gate, x)?, &self.linear(up, x)?)?, down)
+            }
+            MlpSpec::FusedGated { activation, gate_up, down } => {
+                let both = self.linear(gate_up, x)?;
+                let width = down.shape[1];
+                let part = |start| both.narrow(1, start, width)?.contiguous();
+                (gated(*activation, &part(0)?, &part(width)?)?, down)
+            }
+            MlpSpec::Plain { activation, fc1, fc2 } => (activate(*activation, &self.linear(fc1, x)?)?, fc2),
+        };
+        self.linear(last, &inner)
+    }
+
+    fn weight(&self, spec: &LinearSpec) -> Result<Tensor, TrainError> {
+        let weight = self.params.tensor(&spec.weight_name())?;
+        match self.rounded.get(&spec.name) {
+            Some(config) => Ok(fake_quant(weight, spec.layout, config)?),
+            None => Ok(weight.clone()),
+        }
+    }
+
+    fn linear(&self, spec: &LinearSpec, x: &Tensor) -> Result<Tensor, TrainError> {
+        let mut y = linear(x, &self.weight(spec)?, spec.layout)?;
+        if let Some(adapter) = self.adapters.get(&spec.name) {
+            y = (y + adapter.apply(&self.params, x)?)?;
+        }
+        let Some(bias) = spec.bias_name() else { return Ok(y) };
+        let bias = cast(self.params.tensor(&bias)?, y.dtype())?;
+        Ok(y.broadcast_add(&bias)?)
+    }
+
+    fn opt_norm(&self, x: &Tensor, spec: Option<&NormSpec>, out: DType) -> Result<Tensor, TrainError> {
+        match spec {
+            Some(spec) => self.norm(x, spec, out),
+            None => Ok(cast(x, out)?),
+        }
+    }
+
+    fn norm(&self, x: &Tensor, spec: &NormSpec, out: DType) -> Result<Tensor, TrainError> {
+        let weight = self.params.tensor(&format!("{}.weight", spec.name))?;
+        let bias = spec.bias.then(|| self.params.tensor(&format!("{}.bias", spec.name))).transpose()?;
+        Ok(norm(x, spec, weight, bias, out)?)
+    }
+}

@@ -1,0 +1,369 @@
+//! The loss of a batch and its gradients.
+
+use crate::error::TrainError;
+use crate::network::{Extent, Network};
+use crate::objective::Objective;
+use crate::ops::linear::linear;
+use crate::ops::loss::{Distil, HeadLoss, Parts};
+use crate::ops::seed::seed;
+use crate::options::TrainOptions;
+use crate::params::normal;
+use crate::teacher::{Answer, Teacher};
+use crate::trainer::Texts;
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor, Var};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tenuis_core::Layout as Stored;
+
+/// The terms of an objective on a batch: means over its tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) loss: f64,
+    pub(crate) nll: f64,
+    pub(crate) divergence: f64,
+    pub(crate) hidden: f64,
+}
+
+impl Terms {
+    pub(crate) fn add(&mut self, other: &Self, share: f64) {
+        self.loss += share * other.loss;
+        self.nll += share * other.nll;
+        self.divergence += share * other.divergence;
+        self.hidden += share * other.hidden;
+    }
+}
+
+/// Computes losses and gradients of a network toward an objective.
+pub(crate) struct Stepper<'a> {
+    network: &'a mut Network,
+    teacher: Option<&'a mut dyn Teacher>,
+    objective: &'a Objective,
+    options: &'a TrainOptions,
+    /// For every student block whose states are matched: the teacher's block and the projection, where widths differ.
+    matches: Vec<(usize, usize, Option<(String, Var)>)>,
+}
+
+impl<'a> Stepper<'a> {
+    pub(crate) fn new(
+        network: &'a mut Network,
+        teacher: Option<&'a mut dyn Teacher>,
+        objective: &'a Objective,
+        options: &'a TrainOptions,
+    ) -> Result<Self, TrainError> {
+        let student = network.spec();
+        for (option, value) in
+            [("ce", objective.ce), ("kd", objective.kd), ("hidden", objective.hidden)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(TrainError::Option { option, value: value.to_string(), allowed: "at least 0" });
+            }
+        }
+        if !(objective.temperature.is_finite() && objective.temperature > 0.0) {
+            let value = objective.temperature.to_string();
+            return Err(TrainError::Option { option: "temperature", value, allowed: "above 0" });
+        }
+        let (needs, none) = (objective.needs_teacher(), teacher.is_none());
+        if (needs && none) || (objective.ce == 0.0 && !needs) {
+            let allowed = if none { "above 0 in ce, as there is no teacher" } else { "above 0 in one term at least" };
+            return Err(TrainError::Option { option: "objective", value: "0".to_owned(), allowed });
+        }
+        let mut matches = Vec::new();
+        if let Some(teacher) = &teacher {
+            if teacher.vocab() != student.vocab {
+                return Err(TrainError::Vocabulary { teacher: teacher.vocab(), student: student.vocab });
+            }
+            if objective.hidden > 0.0 {
+                matches = match_blocks(student.layers.len(), student.d_model, &**teacher, objective, options.seed)?;
+            }
+        }
+        Ok(Self { network, teacher, objective, options, matches })
+    }
+
+    /// What is trained: parameters by name, then projections.
+    pub(crate) fn trained(&self) -> Vec<(&str, &Var)> {
+        let projections = self.matches.iter().filter_map(|m| m.2.as_ref());
+        self.network.params.trained().chain(projections.map(|(name, var)| (name.as_str(), var))).collect()
+    }
+
+    /// A hash of everything that decides the course of the run.
+    pub(crate) fn fingerprint(&self, texts: &Texts) -> Result<String, TrainError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{:?}\n{:?}\n", self.options, self.objective).as_bytes());
+        for sequences in std::iter::once(&texts.train).chain(&texts.valid) {
+            hasher.update(bytemuck::cast_slice(sequences.tokens()));
+        }
+        for name in self.network.params.names() {
+            hasher.update(name.as_bytes());
+            hasher.update(bytemuck::cast_slice(&self.network.params.values(name)?));
+        }
+        for (module, config) in self.network.rounded() {
+            hasher.update(format!("{module} {config:?}\n").as_bytes());
+        }
+        if let Some(teacher) = &self.teacher {
+            hasher.update(format!("{} {} {}\n", teacher.vocab(), teacher.blocks(), teacher.width()).as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// The objective on a batch and the gradient of `factor` times it towards everything that is trained, in the order of
+    /// [`Stepper::trained`].
+    pub(crate) fn gradients(
+        &mut self,
+        sequences: &[usize],
+        tokens: &[u32],
+        targets: Vec<u32>,
+        extent: Extent,
+        factor: f64,
+    ) -> Result<(Terms, Vec<Option<Tensor>>), TrainError> {
+        let answer = self.ask(Some(sequences), tokens, extent)?;
+        if self.options.checkpoint_blocks {
+            self.by_block(answer, tokens, targets, extent, factor)
+        } else {
+            self.at_once(answer, tokens, targets, extent, factor)
+        }
+    }
+
+    /// The objective on a batch.
+    pub(crate) fn evaluate(
+        &mut self,
+        tokens: &[u32],
+        targets: Vec<u32>,
+        extent: Extent,
+    ) -> Result<Terms, TrainError> {
+        let answer = self.ask(None, tokens, extent)?;
+        // Detached after every block, so that no more than one block's graph stands in memory.
+        let mut x = self.network.embed(tokens, extent)?.detach();
+        let mut hidden = 0.0;
+        for index in 0..self.network.spec().layers.len() {
+            x = self.network.block(index, &x, extent)?.detach();
+            if let Some(loss) = self.hidden_loss(index, &x, answer.as_ref())? {
+                hidden += f64::from(loss.to_scalar::<f32>()?);
+            }
+        }
+        let normed = self.network.final_norm(&x)?.detach();
+        let (loss, parts) = self.head_loss(&normed, answer, targets, false)?;
+        Ok(self.terms(f64::from(loss.to_scalar::<f32>()?), hidden, parts))
+    }
+
+    fn ask(
+        &mut self,
+        sequences: Option<&[usize]>,
+        tokens: &[u32],
+        extent: Extent,
+    ) -> Result<Option<Answer>, TrainError> {
+        if !self.objective.needs_teacher() {
+            return Ok(None);
+        }
+        let states: Vec<usize> = self.matches.iter().map(|m| m.1).collect();
+        self.teacher.as_mut().map(|t| t.answer(sequences, tokens, extent, &states)).transpose()
+    }
+
+    fn terms(&self, head_loss: f64, hidden: f64, parts: Parts) -> Terms {
+        let n = parts.positions.max(1) as f64;
+        let share = self.objective.hidden / self.matches.len().max(1) as f64;
+        Terms {
+            loss: head_loss + share * hidden,
+            nll: parts.nll / n,
+            divergence: parts.divergence / n,
+            hidden: hidden / self.matches.len().max(1) as f64,
+        }
+    }
+
+    fn head_loss(
+        &self,
+        normed: &Tensor,
+        answer: Option<Answer>,
+        targets: Vec<u32>,
+        tracked: bool,
+    ) -> Result<(Tensor, Parts), TrainError> {
+        let spec = self.network.spec();
+        let distil = answer.filter(|_| self.objective.kd > 0.0).map(|answer| Distil {
+            weight: self.objective.kd as f32,
+            divergence: self.objective.divergence,
+            temperature: self.objective.temperature as f32,
+            teacher: answer.rows,
+        });
+        let mut loss = HeadLoss::new(targets.into(), self.objective.ce as f32, distil);
+        loss.logit_scale = spec.logit_scale.unwrap_or(1.0) as f32;
+        loss.softcap = spec.logit_softcap.map(|cap| cap as f32);
+        let head = self.network.head()?;
+        Ok(loss.apply(normed, &if tracked { head } else { head.detach() })?)
+    }
+
+    /// The mean squared error of a block's output, before its weight; nothing where the block is not matched.
+    fn hidden_loss(
+        &self,
+        block: usize,
+        x: &Tensor,
+        answer: Option<&Answer>,
+    ) -> Result<Option<Tensor>, TrainError> {
+        let Some(at) = self.matches.iter().position(|m| m.0 == block) else { return Ok(None) };
+        let Some(state) = answer.and_then(|a| a.states.get(at)) else { return Ok(None) };
+        let projected = match &self.matches[at].2 {
+            Some((_, projection)) => linear(x, projection.as_tensor(), Stored::OutIn)?,
+            None => x.clone(),
+        };
+        Ok(Some((projected - state)?.sqr()?.mean_all()?))
+    }
+
+    fn at_once(
+        &mut self,
+        answer: Option<Answer>,
+        tokens: &[u32],
+        targets: Vec<u32>,
+        extent: Extent,
+        factor: f64,
+    ) -> Result<(Terms, Vec<Option<Tensor>>), TrainError> {
+        let share = self.objective.hidden / self.matches.len().max(1) as f64;
+        let mut x = self.network.embed(tokens, extent)?;
+        let (mut total, mut hidden) = (None::<Tensor>, 0.0);
+        for index in 0..self.network.spec().layers.len() {
+            x = self.network.block(index, &x, extent)?;
+            if let Some(loss) = self.hidden_loss(index, &x, answer.as_ref())? {
+                hidden += f64::from(loss.to_scalar::<f32>()?);
+                let loss = (loss * (share * factor))?;
+                total = Some(match total {
+                    Some(total) => (total + loss)?,
+                    None => loss,
+                });
+            }
+        }
+        let normed = self.network.final_norm(&x)?;
+        drop(x);
+        let (loss, parts) = self.head_loss(&normed, answer, targets, true)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        let loss = (loss * factor)?;
+        let total = match total {
+            Some(total) => (total + loss)?,
+            None => loss,
+        };
+        drop(normed);
+        let mut store = total.backward()?;
+        let grads = self.trained().into_iter().map(|(_, var)| store.remove(var)).collect();
+        Ok((self.terms(value, hidden, parts), grads))
+    }
+
+    /// As [`Stepper::at_once`] with the graph of one block at a time: only the blocks' inputs are kept.
+    fn by_block(
+        &mut self,
+        answer: Option<Answer>,
+        tokens: &[u32],
+        targets: Vec<u32>,
+        extent: Extent,
+        factor: f64,
+    ) -> Result<(Terms, Vec<Option<Tensor>>), TrainError> {
+        let share = self.objective.hidden / self.matches.len().max(1) as f64;
+        let blocks = self.network.spec().layers.len();
+        let mut inputs = vec![self.network.embed(tokens, extent)?.detach()];
+        for index in 0..blocks {
+            let next = self.network.block(index, &inputs[index], extent)?.detach();
+            inputs.push(next);
+        }
+        let mut grads: Vec<Option<Tensor>> = vec![None; self.trained().len()];
+        let last = Var::from_tensor(&inputs.pop().unwrap_or_else(|| inputs[0].clone()))?;
+        let mut hidden = 0.0;
+        let states = answer.as_ref().map(|a| Answer { rows: a.rows.clone(), states: a.states.clone() });
+        let normed = self.network.final_norm(last.as_tensor())?;
+        let (loss, parts) = self.head_loss(&normed, answer, targets, true)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        let mut store = (loss * factor)?.backward()?;
+        let mut grad = self.collect(&mut store, &last, &mut grads)?;
+        for index in (0..blocks).rev() {
+            let input = Var::from_tensor(&inputs[index])?;
+            inputs.truncate(index);
+            let output = self.network.block(index, input.as_tensor(), extent)?;
+            let mut total = seed(&output, grad)?;
+            if let Some(loss) = self.hidden_loss(index, &output, states.as_ref())? {
+                hidden += f64::from(loss.to_scalar::<f32>()?);
+                total = (total + (loss * (share * factor))?)?;
+            }
+            let mut store = total.backward()?;
+            grad = self.collect(&mut store, &input, &mut grads)?;
+        }
+        let embedded = self.network.embed(tokens, extent)?;
+        if embedded.track_op() {
+            let mut store = seed(&embedded, grad)?.backward()?;
+            self.merge(&mut store, &mut grads)?;
+        }
+        Ok((self.terms(value, hidden, parts), grads))
+    }
+
+    /// Takes the gradients of what is trained out of a store, and that of a block's input.
+    fn collect(
+        &self,
+        store: &mut GradStore,
+        input: &Var,
+        grads: &mut [Option<Tensor>],
+    ) -> Result<Tensor, TrainError> {
+        self.merge(store, grads)?;
+        match store.remove(input) {
+            Some(grad) => Ok(grad),
+            None => Ok(input.zeros_like()?),
+        }
+    }
+
+    fn merge(&self, store: &mut GradStore, grads: &mut [Option<Tensor>]) -> Result<(), TrainError> {
+        for ((_, var), grad) in self.trained().into_iter().zip(grads) {
+            let Some(new) = store.remove(var) else { continue };
+            *grad = Some(match grad.take() {
+                Some(old) => (old + new)?,
+                None => new,
+            });
+        }
+        Ok(())
+    }
+
+    /// The gradients where all are there. In the first step a missing one is an error: a part of the network that cuts
+    /// gradients off does so always.
+    pub(crate) fn complete(&self, grads: Vec<Option<Tensor>>, first: bool) -> Result<Vec<Tensor>, TrainError> {
+        let trained = self.trained();
+        let missing = trained.iter().zip(&grads).filter(|(_, g)| g.is_none()).map(|((name, _), _)| *name);
+        let names: Vec<String> = missing.map(str::to_owned).collect();
+        if first && !names.is_empty() {
+            return Err(TrainError::NoGradient { names });
+        }
+        trained
+            .into_iter()
+            .zip(grads)
+            .map(|((_, var), grad)| grad.map_or_else(|| Ok(var.zeros_like()?), Ok))
+            .collect()
+    }
+}
+
+/// Pairs student blocks with teacher blocks and makes projections where the widths differ.
+fn match_blocks(
+    blocks: usize,
+    width: usize,
+    teacher: &dyn Teacher,
+    objective: &Objective,
+    random_seed: u64,
+) -> Result<Vec<(usize, usize, Option<(String, Var)>)>, TrainError> {
+    let map = objective.teacher_blocks(blocks, teacher.blocks());
+    if map.len() != blocks {
+        let value = format!("{map:?}");
+        return Err(TrainError::Option {
+            option: "layer_map",
+            value,
+            allowed: "one teacher block for every student block",
+        });
+    }
+    if let Some(&layer) = map.iter().find(|&&l| l >= teacher.blocks()) {
+        return Err(TrainError::Layer { layer, model: "teacher", layers: teacher.blocks() });
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(random_seed);
+    rng.set_stream(1 << 32);
+    let wide = teacher.width();
+    map.into_iter()
+        .enumerate()
+        .map(|(block, source)| {
+            if wide == width {
+                return Ok((block, source, None));
+            }
+            let deviation = 1.0 / (width as f32).sqrt();
+            let values: Vec<f32> = (0..wide * width).map(|_| deviation * normal(&mut rng)).collect();
+            let var = Var::from_vec(values, (wide, width), &Device::Cpu)?;
+            Ok((block, source, Some((format!("projection.{block}"), var))))
+        })
+        .collect()
+}
