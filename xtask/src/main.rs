@@ -8,6 +8,7 @@ mod install;
 mod tests_and_benches;
 mod tidy;
 mod workspace;
+mod world;
 
 use artifacts::Scope;
 use cargo_metadata::camino::Utf8PathBuf;
@@ -84,6 +85,15 @@ enum Task {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write the texts of the demonstration model's world: training text and evaluation sets
+    World {
+        /// The directory that gets `train.txt`, `text.txt`, `facts.jsonl`, `problems.jsonl` and `cloze.jsonl`
+        #[arg(long, value_name = "DIR")]
+        out: Utf8PathBuf,
+        /// The least size of the training text
+        #[arg(long, value_name = "N", default_value_t = 60_000_000)]
+        bytes: u64,
+    },
 }
 
 /// Everything after the command, untouched.
@@ -146,6 +156,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Bench(rest) => tests_and_benches::bench(&rest.args).map(|()| ExitCode::SUCCESS),
         Task::Tidy => check_tidiness(),
         Task::Install { prefix, dry_run } => install(&prefix, dry_run),
+        Task::World { out, bytes } => write_world(&out, bytes),
     }
 }
 
@@ -180,6 +191,15 @@ fn install(prefix: &Utf8PathBuf, dry_run: bool) -> Result<ExitCode, Error> {
         };
         say(&format!("{}{note}", step.describe()));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_world(out: &Utf8PathBuf, bytes: u64) -> Result<ExitCode, Error> {
+    let written = world::write(out, bytes)?;
+    let [facts, problems, stories] = written.items;
+    say(&format!("{out}/train.txt: {} documents, {} bytes", written.documents, written.bytes));
+    say(&format!("{out}/text.txt: {} bytes", written.text_bytes));
+    say(&format!("{out}: {facts} facts, {problems} problems, {stories} stories, none of them in train.txt"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -250,9 +270,10 @@ mod tests {
     #[test]
     fn help_shows_each_command() {
         let help = Cli::command().render_long_help().to_string();
-        for command in
-            ["eval", "compress", "inspect", "generate", "logits", "plugins", "run", "build", "test", "tidy"]
-        {
+        for command in [
+            "eval", "compress", "inspect", "generate", "logits", "plugins", "run", "build", "test", "tidy",
+            "world",
+        ] {
             assert!(help.contains(&format!("\n  {command}")), "{command} is missing from\n{help}");
         }
     }

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Generate(GenerateArgs),
     Logits(LogitsArgs),
+    Train(TrainArgs),
     Plugins(PluginsArgs),
     /// Print the JSON Schema of report.json.
     Schema,
@@ -185,6 +186,61 @@ pub(crate) struct LogitsArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) plugins: PluginDirArgs,
+}
+
+/// Train a model on a text: a new one by its configuration, or one that is there.
+///
+/// The text may mark documents by `<|endoftext|>`. State and metrics (JSON lines) go to OUT.train; a run that was
+/// interrupted goes on from there when it is started again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tenuis train --config tiny.json --text train.txt --valid val.txt --steps 3000 --out tiny")]
+pub(crate) struct TrainArgs {
+    /// The configuration of a new model, as in its checkpoint.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) config: Option<PathBuf>,
+    /// The model to go on with, instead of a new one.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) model: Option<PathBuf>,
+    /// The directory with a new model's tokenizer.json [default: byte-level BPE learnt from the text].
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// The UTF-8 text to learn.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) text: PathBuf,
+    /// The UTF-8 text to validate on.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) valid: Option<PathBuf>,
+    /// Every setting of the trainer as TOML (see docs/training.md); the options below overrule it.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Optimiser steps.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+    /// Sequences per step.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Tokens per sequence.
+    #[arg(long, value_name = "N")]
+    pub(crate) seq_len: Option<usize>,
+    /// The largest learning rate.
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Makes the run repeatable.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The type of the written weights: f32, bf16 or f16.
+    #[arg(long, default_value = "bf16")]
+    pub(crate) dtype: String,
+    /// Where state and metrics are kept [default: OUT.train].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Replace a model that an earlier run wrote.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// The directory that is written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// Show the plugins and their techniques.

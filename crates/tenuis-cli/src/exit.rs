@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use tenuis_core::{CheckpointError, StorageError};
+use tenuis_distill::TrainError;
 use tenuis_eval::EvalError;
 use tenuis_model::{ModelError, TokenizerError};
 use tenuis_orchestrator::plugin::{LoadError, PluginError};
@@ -124,6 +125,28 @@ impl From<StorageError> for Failure {
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         Self::new(model_code(&error), &error)
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        let code = match &error {
+            TrainError::Option { .. } | TrainError::Pattern { .. } | TrainError::NothingToTrain { .. } => Code::Usage,
+            TrainError::NonFinite { .. } | TrainError::NoGradient { .. } => Code::Numerical,
+            TrainError::Io { .. } => Code::Output,
+            TrainError::Model(e) => model_code(e),
+            TrainError::Checkpoint(e) => checkpoint_code(e),
+            TrainError::Vocabulary { .. }
+            | TrainError::TooFewTokens { .. }
+            | TrainError::Token { .. }
+            | TrainError::Layer { .. }
+            | TrainError::Shape { .. }
+            | TrainError::OtherRun { .. }
+            | TrainError::State { .. }
+            | TrainError::Weight { .. } => Code::Input,
+            _ => Code::Internal,
+        };
+        Self::new(code, &error)
     }
 }
 

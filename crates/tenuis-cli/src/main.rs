@@ -6,11 +6,17 @@ mod exit;
 mod plugin_dirs;
 mod progress;
 mod sigbus;
+mod training;
 
 use args::{Args, Command};
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
+
+/// Training and evaluation free and take the same buffers over and over; pages that are given back in between are
+/// faulted in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     sigbus::install();
@@ -25,6 +31,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Generate(generate) => commands::generate::run(&generate),
         Command::Logits(logits) => commands::logits::run(&logits),
+        Command::Train(train) => commands::train::run(&train),
         Command::Plugins(plugins) => commands::plugins::run(&plugins),
         Command::Schema => commands::schema::run(),
         Command::ProbeMemory(probe) => commands::probe::run(&probe),

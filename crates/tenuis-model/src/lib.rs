@@ -22,6 +22,7 @@ mod norm;
 mod ops;
 mod session;
 mod tokenizer;
+mod tokenizer_training;
 
 pub use block::{Block, Tap};
 pub use error::ModelError;

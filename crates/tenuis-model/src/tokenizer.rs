@@ -53,6 +53,12 @@ pub enum TokenizerError {
         /// What the tokenizer says.
         problem: String,
     },
+    /// No tokenizer can be made.
+    #[error("a tokenizer cannot be trained: {problem}")]
+    Training {
+        /// What the trainer says.
+        problem: String,
+    },
     /// Tokens cannot be decoded.
     #[error("the tokens cannot be decoded: {problem}")]
     Decode {
@@ -100,6 +106,14 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|e| TokenizerError::Malformed { file, problem: e.to_string() })?;
         Ok(Self { inner })
+    }
+
+    pub(crate) const fn from_inner(inner: tokenizers::Tokenizer) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) const fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
     }
 
     /// The number of tokens, added ones included.

@@ -8,6 +8,7 @@ pub(crate) mod logits;
 pub(crate) mod plugins;
 pub(crate) mod probe;
 pub(crate) mod schema;
+pub(crate) mod train;
 
 use crate::args::WorkArgs;
 use crate::exit::Failure;
