@@ -4,7 +4,7 @@ use super::draw::{Draw, hash};
 use super::facts::World;
 use super::problems::{self, Problem};
 use super::sums::Side;
-use super::{Author, KINDS, Kind, tell};
+use super::{Author, END_OF_TEXT, KINDS, Kind, tell};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -125,9 +125,9 @@ fn word_problems(world: &World, draw: &mut Draw) -> Vec<Problem> {
 }
 
 impl Evaluation {
-    /// The text for perplexity: the documents with a blank line between them.
+    /// The text for perplexity: each document behind the mark that stands before documents in training.
     pub(crate) fn text(&self) -> String {
-        self.documents.join("\n")
+        self.documents.iter().map(|document| format!("{}{document}", END_OF_TEXT.trim_end())).collect()
     }
 
     /// The questions about facts in the layout of MMLU.
