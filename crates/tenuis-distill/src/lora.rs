@@ -47,6 +47,12 @@ impl Adapter {
         let inner = linear(x, params.tensor(&self.down)?, Stored::OutIn)?;
         Ok((linear(&inner, params.tensor(&self.up)?, Stored::OutIn)? * self.scale)?)
     }
+
+    /// What it adds to its weight, as that is stored.
+    pub(crate) fn product(&self, params: &Params, layout: Stored) -> Result<Tensor, TrainError> {
+        let product = (params.tensor(&self.up)?.matmul(params.tensor(&self.down)?)? * self.scale)?;
+        Ok(if layout == Stored::OutIn { product } else { product.t()?.contiguous()? })
+    }
 }
 
 impl Network {
@@ -97,9 +103,7 @@ impl Network {
     pub fn merge_adapters(&mut self) -> Result<(), TrainError> {
         for (module, adapter) in std::mem::take(&mut self.adapters) {
             let Some(spec) = self.spec().linears().find(|l| l.name == module) else { continue };
-            let (down, up) = (self.params.tensor(&adapter.down)?, self.params.tensor(&adapter.up)?);
-            let product = (up.detach().matmul(&down.detach())? * adapter.scale)?;
-            let product = if spec.layout == Stored::OutIn { product } else { product.t()?.contiguous()? };
+            let product = adapter.product(&self.params, spec.layout)?.detach();
             let sum = (self.params.tensor(&spec.weight_name())?.detach() + product)?;
             let values = crate::ops::to_vec(&sum)?;
             self.params.insert(&spec.weight_name(), values, &spec.stored_shape())?;

@@ -8,11 +8,12 @@ use crate::ops::fake_quant::fake_quant;
 use crate::ops::gate::{activate, gated};
 use crate::ops::linear::linear;
 use crate::ops::norm::{cast, norm};
+use crate::ops::on_grid::on_grid;
 use crate::params::Params;
+use crate::rounding::Rounding;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tenuis_quant::RtnConfig;
 use tenuis_spec::{DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual};
 
 /// A [`DecoderSpec`] with its [`Params`], run on autograd: the same network as `tenuis_model` runs, described by the same
@@ -26,7 +27,7 @@ pub struct Network {
     dtype: DType,
     pub(crate) adapters: BTreeMap<String, Adapter>,
     /// Modules whose weight is rounded in the forward pass.
-    rounded: BTreeMap<String, RtnConfig>,
+    pub(crate) rounded: BTreeMap<String, Rounding>,
     /// Angles of the sequence length that was run last, per layer.
     plans: Mutex<Vec<Option<Arc<Plan>>>>,
 }
@@ -55,16 +56,6 @@ impl Network {
     /// Sets the type of activations between the norms: f32, bf16 or f16. The residual stream stays f32.
     pub const fn set_activations(&mut self, dtype: DType) {
         self.dtype = dtype;
-    }
-
-    /// Rounds a module's weight in every forward pass as it will be rounded when it is stored.
-    pub fn round(&mut self, module: &str, config: RtnConfig) {
-        self.rounded.insert(module.to_owned(), config);
-    }
-
-    /// The modules that are rounded, and how.
-    pub fn rounded(&self) -> impl Iterator<Item = (&str, &RtnConfig)> {
-        self.rounded.iter().map(|(module, config)| (module.as_str(), config))
     }
 
     /// Embeds tokens.
@@ -207,16 +198,23 @@ impl Network {
     }
 
     fn weight(&self, spec: &LinearSpec) -> Result<Tensor, TrainError> {
-        let weight = self.params.tensor(&spec.weight_name())?;
-        match self.rounded.get(&spec.name) {
-            Some(config) => Ok(fake_quant(weight, spec.layout, config)?),
-            None => Ok(weight.clone()),
+        let mut weight = self.params.tensor(&spec.weight_name())?.clone();
+        let Some(rounding) = self.rounded.get(&spec.name) else { return Ok(weight) };
+        // An adapter of a rounded weight is rounded with it, so that merging changes nothing.
+        if let Some(adapter) = self.adapters.get(&spec.name) {
+            weight = (weight + adapter.product(&self.params, spec.layout)?)?;
         }
+        Ok(match rounding {
+            Rounding::Fitted(config) => fake_quant(&weight, spec.layout, config)?,
+            Rounding::Kept(grid) => on_grid(&weight, spec.layout, grid)?,
+        })
     }
 
     fn linear(&self, spec: &LinearSpec, x: &Tensor) -> Result<Tensor, TrainError> {
         let mut y = linear(x, &self.weight(spec)?, spec.layout)?;
-        if let Some(adapter) = self.adapters.get(&spec.name) {
+        if let Some(adapter) = self.adapters.get(&spec.name)
+            && !self.rounded.contains_key(&spec.name)
+        {
             y = (y + adapter.apply(&self.params, x)?)?;
         }
         let Some(bias) = spec.bias_name() else { return Ok(y) };

@@ -97,9 +97,7 @@ impl<'a> Stepper<'a> {
             hasher.update(name.as_bytes());
             hasher.update(bytemuck::cast_slice(&self.network.params.values(name)?));
         }
-        for (module, config) in self.network.rounded() {
-            hasher.update(format!("{module} {config:?}\n").as_bytes());
-        }
+        hasher.update(self.network.rounding_identity().as_bytes());
         if let Some(teacher) = &self.teacher {
             hasher.update(format!("{} {} {}\n", teacher.vocab(), teacher.blocks(), teacher.width()).as_bytes());
         }

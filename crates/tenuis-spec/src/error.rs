@@ -49,6 +49,25 @@ pub enum SpecError {
         /// What is stored.
         found: Vec<usize>,
     },
+    /// A layer is asked for that the network does not have.
+    #[error("layer {layer} is not there; the network has layers 0 to {}", layers.saturating_sub(1))]
+    NoLayer {
+        /// The layer.
+        layer: usize,
+        /// How many there are.
+        layers: usize,
+    },
+    /// A network without layers is asked for.
+    #[error("at least one layer has to be kept")]
+    NoLayers,
+    /// A layer would be another one under its new number.
+    #[error("layer {layer} cannot be layer {place}: this family computes a layer differently by its number")]
+    LayerChanges {
+        /// The layer.
+        layer: usize,
+        /// Its new number.
+        place: usize,
+    },
 }
 
 /// How many names a message lists before it only counts them.

@@ -23,6 +23,7 @@
 mod check;
 mod config;
 mod decoder;
+mod depth;
 mod error;
 mod family;
 mod layer;
@@ -31,6 +32,7 @@ mod rope;
 
 pub use check::{HeadSource, TensorSpec};
 pub use decoder::{DecoderSpec, Embedding, Positions};
+pub use depth::KeptLayers;
 pub use error::SpecError;
 pub use family::families;
 pub use layer::{

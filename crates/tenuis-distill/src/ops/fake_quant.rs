@@ -59,7 +59,8 @@ fn dense(weight: &GroupedInt) -> std::result::Result<Vec<f32>, tenuis_core::Weig
     Ok(values)
 }
 
-fn transposed(x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+/// Turns rows into columns.
+pub(crate) fn transposed(x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     tenuis_linalg::transpose::<8, 16, _, _>(x, columns, &mut out, rows, [rows, columns], |v| v);
     out

@@ -15,6 +15,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod matrix;
 pub(crate) mod norm;
+pub(crate) mod on_grid;
 pub(crate) mod seed;
 
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor};

@@ -1,0 +1,237 @@
+//! `distill`: trains a student.
+
+use crate::checkpoint::{compressed, failure, linears, network, spec};
+use crate::config::DistillConfig;
+use crate::emit::{Emission, dtypes};
+use crate::observer::HostObserver;
+use rayon::ThreadPoolBuilder;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use tenuis_core::DType;
+use tenuis_distill::{
+    Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train,
+};
+use tenuis_plugin::{
+    Capabilities, CheckpointView, FailureKind, Host, LogLevel, Model, ModelEmitter, ModelTechnique,
+    TechniqueError, Tokens,
+};
+
+/// candle's `backward` walks the graph by recursion.
+const STACK_BYTES: usize = 256 << 20;
+/// Sequences that are read from the host at a time.
+const READ: usize = 1024;
+
+/// Distillation, recovery and quantisation-aware training.
+pub(crate) struct Distill {
+    config: DistillConfig,
+}
+
+/// A student before training.
+struct Student {
+    network: Network,
+    /// Its configuration where it is a new network.
+    config: Option<serde_json::Value>,
+    /// Each of its tensors, and the one of the checkpoint it comes from.
+    sources: Vec<(String, String)>,
+    /// Whether it comes from the teacher.
+    from_teacher: bool,
+}
+
+impl ModelTechnique for Distill {
+    const ID: &'static str = "distill";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_TOKENS
+        .and(Capabilities::NEEDS_TEACHER)
+        .and(Capabilities::USES_VALIDATION)
+        .and(Capabilities::DETERMINISTIC);
+    type Config = DistillConfig;
+
+    fn new(config: DistillConfig, _host: &Host<'_>) -> Result<Self, TechniqueError> {
+        if let Some(rounding) = &config.quantize {
+            rounding.validate().map_err(TechniqueError::invalid)?;
+        }
+        Ok(Self { config })
+    }
+
+    /// Weights, gradients, two moments and, per token of a batch, what the backward pass needs again.
+    fn estimate(&self, model: &Model<'_>) -> Option<u64> {
+        let spec = spec(model.student()).ok()?;
+        let options = &self.config.training;
+        let parameters: u64 = spec.tensors().iter().map(|t| t.shape.iter().product::<usize>() as u64).sum();
+        let tokens = (options.batch_size * options.seq_len) as u64;
+        let width: u64 = spec.linears().map(|linear| (linear.shape[0] + linear.shape[1]) as u64).sum();
+        let kept = if options.checkpoint_blocks { width / spec.layers.len().max(1) as u64 } else { width };
+        Some(4 * (5 * parameters + 2 * tokens * kept))
+    }
+
+    fn run(&mut self, model: &Model<'_>, out: &mut ModelEmitter<'_>) -> Result<(), TechniqueError> {
+        let host = out.host();
+        let teacher = model.require_teacher()?;
+        let mut student = self.student(model.student(), teacher)?;
+        let options = &self.config.training;
+        let texts = texts(model, options, student.network.spec().vocab)?;
+        let mut taught: Option<Box<dyn Teacher>> = if self.config.objective.needs_teacher() {
+            let teacher = network(teacher, spec(teacher)?, str::to_owned)?;
+            Some(Box::new(NetworkTeacher::new(teacher)))
+        } else {
+            None
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(host.thread_budget())
+            .stack_size(STACK_BYTES)
+            .thread_name(|i| format!("distill-{i}"))
+            .build()
+            .map_err(|e| TechniqueError::new(FailureKind::OutOfMemory, format!("cannot start threads: {e}")))?;
+        let per_step = options.batch_size * options.accumulate * options.seq_len;
+        let mut observer = HostObserver::new(host, options.steps, per_step);
+        let state: Option<&Path> = model.state_dir();
+        let outcome = pool.install(|| {
+            let teacher = taught.as_mut().map(|teacher| &mut **teacher as &mut dyn Teacher);
+            let (network, objective) = (&mut student.network, &self.config.objective);
+            train(network, teacher, &texts, objective, options, state, &mut observer)
+        });
+        let outcome = outcome.map_err(|e| failure(&e))?;
+        report(host, &outcome, &student.network);
+        self.emit(model.student(), teacher, student, out)
+    }
+}
+
+impl Distill {
+    /// The student, with what is trained chosen and what is rounded named.
+    fn student(
+        &self,
+        given: &CheckpointView<'_>,
+        teacher: &CheckpointView<'_>,
+    ) -> Result<Student, TechniqueError> {
+        let mut student = match &self.config.student.keep_layers {
+            Some(keep) => {
+                let whole = spec(teacher)?;
+                let kept = whole.keep_layers(&teacher.config()?, keep).map_err(TechniqueError::invalid)?;
+                let source = |name: &str| kept.sources.get(name).cloned().unwrap_or_else(|| name.to_owned());
+                let network = network(teacher, kept.spec.clone(), source)?;
+                let mut config = kept.config;
+                if let Some(fields) = config.as_object_mut() {
+                    fields.remove("quantization_config");
+                }
+                let sources = kept.sources.into_iter().collect();
+                Student { network, config: Some(config), sources, from_teacher: true }
+            }
+            None => {
+                let network = network(given, spec(given)?, str::to_owned)?;
+                let tensors = network.spec().tensors().into_iter();
+                let sources = tensors.map(|tensor| (tensor.name.clone(), tensor.name)).collect();
+                Student { network, config: None, sources, from_teacher: false }
+            }
+        };
+        let network = &mut student.network;
+        match &self.config.lora {
+            Some(lora) => network.add_adapters(lora, self.config.training.seed),
+            None => network.params.train(&self.config.train.selection()),
+        }
+        .map_err(|e| failure(&e))?;
+        let in_blocks: BTreeSet<String> = network.spec().linears().map(|linear| linear.name).collect();
+        let trained: BTreeSet<String> = network.params.trained().map(|(name, _)| name.to_owned()).collect();
+        let all: Vec<_> = linears(network.spec()).collect();
+        for linear in all {
+            let weight = linear.weight_name();
+            let learns = trained.contains(&weight)
+                || trained.contains(&format!("{}.lora_A.weight", linear.name));
+            let stored = if student.from_teacher { None } else { compressed_if(learns, given, &linear.name)? };
+            match (stored, &self.config.quantize) {
+                (Some(stored), _) => network.round_on(&linear.name, &stored).map_err(|e| failure(&e))?,
+                (None, Some(rounding)) if in_blocks.contains(&linear.name) => {
+                    let mut rounding = rounding.clone();
+                    rounding.group_size.resolve(linear.shape[1]).map_err(TechniqueError::invalid)?;
+                    let view = if student.from_teacher { teacher } else { given };
+                    let stored = view.tensor(&weight).map_or(DType::F32, |tensor| tensor.dtype());
+                    rounding.scale_dtype = rounding.scale_dtype.resolve(stored);
+                    network.round(&linear.name, rounding);
+                }
+                _ => {}
+            }
+        }
+        Ok(student)
+    }
+
+    fn emit(
+        &self,
+        given: &CheckpointView<'_>,
+        teacher: &CheckpointView<'_>,
+        mut student: Student,
+        out: &mut ModelEmitter<'_>,
+    ) -> Result<(), TechniqueError> {
+        let network = &mut student.network;
+        let mut changed: BTreeSet<String> =
+            network.params.trained().map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned()).collect();
+        for linear in linears(network.spec()) {
+            if changed.contains(&linear.name) || network.rounded().any(|module| module == linear.name) {
+                changed.insert(linear.weight_name());
+            }
+        }
+        network.merge_adapters().map_err(|e| failure(&e))?;
+        let source = if student.from_teacher { teacher } else { given };
+        let dtypes = dtypes(source, student.sources.into_iter());
+        let changed = (!student.from_teacher).then_some(changed);
+        Emission { network, given, changed, dtypes }.send(out)?;
+        match student.config {
+            Some(config) => out.set_config(&config),
+            None => Ok(()),
+        }
+    }
+}
+
+fn compressed_if(
+    learns: bool,
+    view: &CheckpointView<'_>,
+    module: &str,
+) -> Result<Option<tenuis_core::GroupedInt>, TechniqueError> {
+    if learns { compressed(view, module) } else { Ok(None) }
+}
+
+/// The host's tokens, cut into the sequences that training wants.
+fn texts(model: &Model<'_>, options: &TrainOptions, vocab: usize) -> Result<Texts, TechniqueError> {
+    let cut = |which, tokens: &Tokens<'_>| -> Result<Sequences, TechniqueError> {
+        let mut all: Vec<u32> = Vec::with_capacity(tokens.sequences() * tokens.sequence_length());
+        for first in (0..tokens.sequences()).step_by(READ) {
+            all.extend(tokens.read(first..(first + READ).min(tokens.sequences()))?);
+        }
+        let all: Arc<[u32]> = all.into();
+        Sequences::new(which, all, options.seq_len, vocab).map_err(|e| failure(&e))
+    };
+    let train = cut("training", model.train_tokens()?)?;
+    let valid = match model.valid_tokens() {
+        Some(tokens) if options.valid_every > 0 || options.patience > 0 => Some(cut("validation", tokens)?),
+        _ => None,
+    };
+    Ok(Texts { train, valid })
+}
+
+fn report(host: &Host<'_>, outcome: &Outcome, network: &Network) {
+    let (trained, all) = network.params.counts();
+    for (key, value) in [
+        ("steps", outcome.steps as f64),
+        ("skipped_steps", outcome.skipped as f64),
+        ("tokens", outcome.tokens as f64),
+        ("seconds", outcome.seconds),
+        ("trained_parameters", trained as f64),
+        ("parameters", all as f64),
+    ] {
+        host.metric(key, value);
+    }
+    if let Some(valid) = &outcome.valid {
+        host.metric("valid_loss", valid.valid_loss);
+        host.metric("valid_nll", valid.valid_nll);
+        host.metric("valid_divergence", valid.valid_divergence);
+    }
+    if outcome.skipped > 0 {
+        let line = format!("{} steps were skipped: loss or gradient not finite", outcome.skipped);
+        host.log(LogLevel::Warn, &line);
+    }
+    if let Some(curve) = &outcome.curve {
+        host.metric("curve_last", curve.last);
+        host.metric("curve_doubled", curve.doubled);
+        host.metric("curve_residual", curve.residual);
+        host.log(LogLevel::Info, &format!("learning curve: {}", curve.sentence()));
+    }
+}
