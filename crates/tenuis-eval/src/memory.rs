@@ -24,6 +24,14 @@ pub struct ProbeResult {
     pub peak_bytes: u64,
 }
 
+/// The bytes that the system can give without swapping; nothing where it does not say.
+pub fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// How to start a process that does the work and prints a [`ProbeResult`].
 #[derive(Clone, Debug)]
 pub struct Probe {

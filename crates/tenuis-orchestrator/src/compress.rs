@@ -5,6 +5,7 @@ use crate::error::RunError;
 use crate::observer::Observer;
 use crate::recipe::LoadedRecipe;
 use crate::registry;
+use crate::stage::model_scope::{self, ModelInputs};
 use crate::stage::{self, StageJob};
 use crate::text::Text;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::report::{Compression, StageRecord};
-use tenuis_host::{PluginRegistry, Technique};
+use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
 
 /// What a compression run works with.
@@ -81,7 +82,10 @@ impl Workshop<'_> {
     ) -> Result<(), RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
         for (index, technique) in techniques.iter().enumerate() {
-            stage::check_targets(model, loaded, index, technique, self.codecs)?;
+            model_scope::check(self, model, loaded, index, technique, calibration)?;
+            if technique.scope() == Scope::Group {
+                stage::check_targets(model, loaded, index, technique, self.codecs)?;
+            }
         }
         calibration_for(model, loaded, &techniques, calibration)?;
         Ok(())
@@ -102,7 +106,8 @@ impl Workshop<'_> {
         target: &Path,
     ) -> Result<Candidate, RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
-        let calibration = calibration_for(model, loaded, &techniques, calibration)?;
+        let text = calibration;
+        let calibration = calibration_for(model, loaded, &techniques, text)?;
         let recipe = &loaded.recipe;
         let started = Instant::now();
         let mut key = model.checkpoint().hash().to_hex().to_string();
@@ -113,7 +118,12 @@ impl Workshop<'_> {
         for (index, technique) in techniques.iter().enumerate() {
             let last = index + 1 == techniques.len();
             let dir = if last { target.to_owned() } else { step_dir(target, index) };
-            key = stage_key(&key, technique, loaded, index, calibration.as_ref());
+            let inputs = match technique.scope() {
+                Scope::Model => Some(ModelInputs::open(model, loaded, index, technique, text)?),
+                Scope::Group => None,
+            };
+            let learns_from = inputs.as_ref().map(ModelInputs::identity);
+            key = stage_key(&key, technique, loaded, index, calibration.as_ref(), learns_from);
             let reused = if self.options.fresh { None } else { finished(&dir, &key) };
             let record = if let Some(record) = reused {
                 record
@@ -128,7 +138,7 @@ impl Workshop<'_> {
                     calibration: calibration.as_ref(),
                     target: &dir,
                 };
-                stage::run(self, &job, |record| {
+                let provenance = |record: &StageRecord| {
                     json!({
                         "key": key,
                         "recipe": recipe,
@@ -137,7 +147,11 @@ impl Workshop<'_> {
                         "stages": records.iter().chain([record]).collect::<Vec<_>>(),
                         "seconds": started.elapsed().as_secs_f64(),
                     })
-                })?
+                };
+                match &inputs {
+                    Some(inputs) => model_scope::run(self, &job, inputs, &key, provenance)?,
+                    None => stage::run(self, &job, provenance)?,
+                }
             };
             records.push(record);
             if !last {
@@ -187,10 +201,11 @@ fn stage_key(
     loaded: &LoadedRecipe,
     index: usize,
     calibration: Option<&Calibration>,
+    learns_from: Option<&Value>,
 ) -> String {
     let stage = &loaded.recipe.stages[index];
     let needs_data = stage::needs_data(technique.capabilities());
-    let identity = json!({
+    let mut identity = json!({
         "input": input,
         "technique": technique.id(),
         "version": technique.version(),
@@ -199,6 +214,9 @@ fn stage_key(
         "seed": loaded.recipe.seed,
         "calibration": calibration.filter(|_| needs_data).map(Calibration::source),
     });
+    if let Some(inputs) = learns_from {
+        identity["inputs"] = inputs.clone();
+    }
     blake3::hash(identity.to_string().as_bytes()).to_hex().to_string()
 }
 

@@ -147,6 +147,48 @@ pub enum RunError {
         /// What cannot be done.
         problem: String,
     },
+    /// A technique trains and there is nothing to train on.
+    #[error("technique {technique} of recipe {recipe} needs text to train on; pass --calib FILE.txt, or name one in the recipe: data = {{ train = \"FILE.txt\" }}")]
+    NoTrainingText {
+        /// The technique.
+        technique: String,
+        /// The recipe.
+        recipe: String,
+    },
+    /// Teacher and student do not share a vocabulary.
+    #[error("{}: the teacher has {found} tokens and the student {expected}; choose a teacher with the student's tokenizer", teacher.display())]
+    TeacherVocabulary {
+        /// The teacher.
+        teacher: PathBuf,
+        /// Its tokens.
+        found: usize,
+        /// Those of the student.
+        expected: usize,
+    },
+    /// A stage would not fit into memory.
+    #[error("technique {technique} of recipe {recipe} needs about {} MiB and {} MiB are free; lower batch_size or seq_len, or set checkpoint_blocks", needed >> 20, available >> 20)]
+    TooLittleMemory {
+        /// The technique.
+        technique: String,
+        /// The recipe.
+        recipe: String,
+        /// Bytes, by the technique's estimate.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+    /// A technique made a configuration that describes no network.
+    #[error("the technique's new configuration cannot be used: {source}")]
+    NewConfig {
+        /// What is wrong with it.
+        source: tenuis_spec::SpecError,
+    },
+    /// A stage that can go on was asked to stop.
+    #[error("cancelled; start the same command again to go on from {}", state.display())]
+    Paused {
+        /// Where its state is.
+        state: PathBuf,
+    },
     /// Two candidates share a name, hence a directory.
     #[error("two recipes are named {name:?}; give each its own name")]
     DuplicateName {

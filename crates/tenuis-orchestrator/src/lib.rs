@@ -19,7 +19,7 @@ pub use error::RunError;
 pub use evaluate::{EvalRequest, MemoryProbe, evaluate, write_report};
 pub use observer::{Observer, Silent};
 pub use recipe::{
-    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, Targets,
+    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, StageData, Targets,
     builtin_recipes,
 };
 /// The plugin loader.

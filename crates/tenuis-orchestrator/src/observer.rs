@@ -14,6 +14,11 @@ pub trait Observer: Send + Sync {
         let _ = steps;
     }
 
+    /// What the phase is at: a loss, a rate.
+    fn note(&self, note: &str) {
+        let _ = note;
+    }
+
     /// The phase is over.
     fn end(&self) {}
 

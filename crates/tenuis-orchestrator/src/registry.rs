@@ -41,5 +41,9 @@ fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginE
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 3] =
-    [("cast", "tenuis-quant"), ("rtn", "tenuis-quant"), ("gptq", "tenuis-quant")];
+const HOMES: [(&str, &str); 4] = [
+    ("cast", "tenuis-quant"),
+    ("rtn", "tenuis-quant"),
+    ("gptq", "tenuis-quant"),
+    ("distill", "tenuis-distill"),
+];

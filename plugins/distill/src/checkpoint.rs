@@ -12,7 +12,7 @@ pub(crate) fn failure(error: &TrainError) -> TechniqueError {
         TrainError::Cancelled { .. } => TechniqueError::cancelled(),
         TrainError::NonFinite { .. } => TechniqueError::numerical(error),
         TrainError::Io { .. } | TrainError::State { .. } | TrainError::Candle(_) => {
-            TechniqueError::new(tenuis_plugin::FailureKind::Internal, error)
+            TechniqueError::new(tenuis_plugin::FailureKind::Io, error)
         }
         _ => TechniqueError::invalid(error),
     }

@@ -149,6 +149,9 @@ pub struct StageRecord {
     pub dropped_batches: u64,
     /// Figures that the technique reported, such as damping and fallbacks.
     pub metrics: Vec<Metric>,
+    /// What the technique has to say for itself, such as the verdict on a learning curve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What went other than asked.
     pub warnings: Vec<String>,
 }

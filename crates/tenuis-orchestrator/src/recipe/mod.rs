@@ -11,7 +11,7 @@ pub use targets::{BlockSelector, Targets};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What to do with a checkpoint, as a TOML file says it.
 ///
@@ -84,6 +84,31 @@ pub struct Stage {
     /// groups already compressed. Costs one more pass over the block per group.
     #[serde(default)]
     pub true_sequential: bool,
+    /// The checkpoint that a technique of the model scope learns from; by default the model as it was given. A path is
+    /// relative to the recipe's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// The texts that a technique of the model scope reads.
+    #[serde(default, skip_serializing_if = "StageData::is_default")]
+    pub data: StageData,
+}
+
+/// The texts of a stage; paths are relative to the recipe's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StageData {
+    /// What is trained on; by default the calibration text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<PathBuf>,
+    /// What is validated on; by default the end of the text that is trained on, which is then left out there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<PathBuf>,
+}
+
+impl StageData {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A recipe with the places of its keys, for messages.
@@ -93,6 +118,8 @@ pub struct LoadedRecipe {
     pub recipe: Recipe,
     /// Where it came from.
     pub origin: Origin,
+    /// What paths in it are relative to.
+    pub dir: PathBuf,
 }
 
 impl LoadedRecipe {
@@ -103,7 +130,14 @@ impl LoadedRecipe {
     pub fn open(path: &Path) -> Result<Self, RecipeError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| RecipeError::unreadable(&file, &e))?;
-        Self::parse(&file, &text)
+        let mut loaded = Self::parse(&file, &text)?;
+        loaded.dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(loaded)
+    }
+
+    /// A path of the recipe, as seen from where the program runs.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.dir.join(path)
     }
 
     /// Reads a recipe from its text; `file` is what messages call it.
@@ -133,6 +167,6 @@ impl LoadedRecipe {
         for (index, stage) in recipe.stages.iter().enumerate() {
             stage.targets.check(&origin, index)?;
         }
-        Ok(Self { recipe, origin })
+        Ok(Self { recipe, origin, dir: PathBuf::new() })
     }
 }

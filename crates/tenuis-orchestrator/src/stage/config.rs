@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use tenuis_core::weight::Dense;
 use tenuis_core::{DType, Weight, quantization_config_for};
 use tenuis_eval::report::{Metric, StageRecord};
-use tenuis_host::{GroupOutput, LogLevel, Technique};
+use tenuis_host::{GroupOutput, LogLevel, LogLine, ModelOutput, Technique};
 use tenuis_linalg::LayerStats;
-use tenuis_model::Model;
+use tenuis_spec::DecoderSpec;
 
 /// What is known of a stage's output while it is being made.
 pub(super) struct Outcome {
@@ -24,15 +24,25 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn new(technique: &Technique) -> Self {
+        let mut outcome = Self::unnamed();
+        technique.id().clone_into(&mut outcome.record.technique);
+        technique.version().clone_into(&mut outcome.record.version);
+        technique.plugin_hash().clone_into(&mut outcome.record.plugin_hash);
+        outcome
+    }
+
+    /// Of something that will not be reported.
+    pub(super) fn unnamed() -> Self {
         let record = StageRecord {
-            technique: technique.id().to_owned(),
-            version: technique.version().to_owned(),
-            plugin_hash: technique.plugin_hash().to_owned(),
+            technique: String::new(),
+            version: String::new(),
+            plugin_hash: String::new(),
             weights: 0,
             skipped: Vec::new(),
             calibration_rows: 0,
             dropped_batches: 0,
             metrics: Vec::new(),
+            notes: Vec::new(),
             warnings: Vec::new(),
         };
         Self { record, compressed: BTreeMap::new(), dense: Vec::new(), common: CommonType::None }
@@ -66,15 +76,26 @@ impl Outcome {
     /// Records what a technique reported beside the weights.
     pub(super) fn note(&mut self, output: &GroupOutput) {
         self.record.weights += output.weights.len();
-        let metrics = output.metrics.iter();
+        self.note_reported(&output.metrics, &output.log);
+    }
+
+    /// As [`Outcome::note`], for the whole model.
+    pub(super) fn note_model(&mut self, output: &ModelOutput) {
+        self.record.weights += output.weights.len() + output.tensors.len();
+        self.note_reported(&output.metrics, &output.log);
+        let notes = output.log.iter().filter(|line| line.level == LogLevel::Info);
+        self.record.notes.extend(notes.map(|line| line.message.clone()));
+    }
+
+    fn note_reported(&mut self, metrics: &[(String, f64)], log: &[LogLine]) {
         self.record.metrics.extend(
-            metrics.map(|(key, value)| Metric {
+            metrics.iter().map(|(key, value)| Metric {
                 key: key.clone(),
                 value: Some(*value).filter(|v| v.is_finite()),
             }),
         );
-        let loud = output.log.iter().filter(|l| l.level <= LogLevel::Warn);
-        self.record.warnings.extend(loud.map(|l| l.message.clone()));
+        let loud = log.iter().filter(|line| line.level <= LogLevel::Warn);
+        self.record.warnings.extend(loud.map(|line| line.message.clone()));
     }
 
     /// Warns where a Hessian cannot have full rank.
@@ -99,7 +120,7 @@ impl Outcome {
     }
 
     /// The configuration of the new checkpoint: that of the input, with the representations it now has.
-    pub(super) fn config(&self, input: &Value, model: &Model) -> Result<Value, RunError> {
+    pub(super) fn config(&self, input: &Value, spec: &DecoderSpec) -> Result<Value, RunError> {
         let mut config: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
         config.remove("quantization_config");
         config.remove("compression_config");
@@ -112,9 +133,9 @@ impl Outcome {
         }
         if !self.compressed.is_empty() {
             let mut untouched = self.dense.clone();
-            if model.spec().tied {
+            if spec.tied {
                 // To other programs a tied head is a Linear too, and one that is not to be looked for.
-                untouched.push(model.spec().lm_head.name.clone());
+                untouched.push(spec.lm_head.name.clone());
             }
             if let Some(declared) = quantization_config_for(&self.compressed, &untouched)? {
                 config.insert("quantization_config".to_owned(), declared);

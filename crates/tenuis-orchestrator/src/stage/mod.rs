@@ -6,6 +6,7 @@
 
 mod config;
 mod group;
+pub(crate) mod model_scope;
 mod rest;
 mod stream;
 
@@ -184,7 +185,7 @@ pub(crate) fn run(
     workshop.observer.advance(1);
     workshop.observer.end();
 
-    let config = outcome.config(job.input.config(), &model)?;
+    let config = outcome.config(job.input.config(), model.spec())?;
     writer.copy_side_files(job.input)?;
     let record = outcome.into_record();
     let provenance = provenance(&record);

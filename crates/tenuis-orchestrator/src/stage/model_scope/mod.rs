@@ -1,0 +1,172 @@
+//! A stage whose technique works on the whole checkpoint: it is given the student, a teacher, texts and a place for its
+//! state, and what it hands back becomes the new checkpoint.
+
+mod events;
+mod inputs;
+mod output;
+
+pub(crate) use inputs::{ModelInputs, check};
+
+use super::StageJob;
+use super::config::Outcome;
+use crate::compress::Workshop;
+use crate::error::RunError;
+use events::ModelEvents;
+use output::NewCheckpoint;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tenuis_core::{Checkpoint, CodecRegistry, Layout, Weight, WriterOptions};
+use tenuis_eval::Windows;
+use tenuis_eval::quality::{Subject, TextData, measure};
+use tenuis_eval::report::StageRecord;
+use tenuis_host::{ModelCheckpoint, ModelInput, ModelOutput, TokenSource};
+use tenuis_model::Model;
+
+/// Tokens of a window that a candidate's loss is measured on, and the most windows.
+const LOSS_WINDOW: (usize, usize) = (256, 64);
+
+/// Runs the stage; the checkpoint appears at `job.target` when everything is written.
+pub(crate) fn run(
+    workshop: &Workshop<'_>,
+    job: &StageJob<'_>,
+    inputs: &ModelInputs,
+    key: &str,
+    provenance: impl FnOnce(&StageRecord) -> Value,
+) -> Result<StageRecord, RunError> {
+    let model = Model::open(Arc::clone(job.input), workshop.codecs)?;
+    let stage = &job.loaded.recipe.stages[job.index];
+    let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
+    let options = Value::Object(stage.options.clone());
+    let state_dir = state_dir(job.target, key)?;
+    let events = ModelEvents::new(Arc::clone(&workshop.observer), &label, &metrics_file(job.target, job.index));
+    let mut running =
+        job.technique.start_model(&options, workshop.options.threads as u32, Arc::new(events))?;
+    let student = Arc::new(view(&model)?);
+    for weight in student.weights.values() {
+        running.accepts(&weight.descriptor())?;
+    }
+    let teacher = Model::open(Arc::clone(&inputs.teacher), workshop.codecs)?;
+    let new = NewCheckpoint { model: &model, student: &student, inputs: [job.input, job.source] };
+    let loss = |output: &ModelOutput| candidate_loss(workshop, &new, output, inputs, &state_dir);
+    let mut input = ModelInput::new(Arc::clone(&student));
+    input.teacher = Some(Arc::new(view(&teacher)?));
+    input.train = inputs.train.as_ref().map(|tokens| tokens as &dyn TokenSource);
+    input.valid = inputs.valid.as_ref().map(|tokens| tokens as &dyn TokenSource);
+    input.state_dir = Some(state_dir.clone());
+    input.eval_loss = inputs.valid.is_some().then_some(&loss);
+    if let Some(needed) = running.estimate(&input)? {
+        refuse_without_room(job, needed)?;
+    }
+    let output = running.run(input).map_err(|source| match source {
+        tenuis_host::PluginError::Cancelled { .. } => RunError::Paused { state: state_dir.clone() },
+        source => RunError::Technique {
+            weight: job.loaded.recipe.name.clone(),
+            technique: job.technique.id().to_owned(),
+            source,
+        },
+    })?;
+    workshop.observer.end();
+
+    let mut outcome = Outcome::new(job.technique);
+    outcome.note_model(&output);
+    let writer = WriterOptions::default().max_shard_bytes(workshop.options.max_shard_bytes).overwrite(true);
+    let record = new.write(job.target, writer, &output, outcome, provenance)?;
+    for warning in &record.warnings {
+        workshop.observer.warn(&format!("{label}: {warning}"));
+    }
+    fs::remove_dir_all(&state_dir).map_err(|source| RunError::File { path: state_dir, source })?;
+    Ok(record)
+}
+
+/// A model as a plugin sees it; nothing is copied out of the mapped files.
+fn view(model: &Model) -> Result<ModelCheckpoint, RunError> {
+    let spec = model.spec();
+    let layouts: BTreeMap<String, Layout> =
+        spec.linears().chain([spec.lm_head.clone()]).map(|linear| (linear.name, linear.layout)).collect();
+    let mut weights: BTreeMap<String, Weight> = BTreeMap::new();
+    for (module, shape) in spec.tensors().into_iter().filter_map(|tensor| tensor.module) {
+        let layout = layouts.get(&module).copied().unwrap_or(Layout::OutIn);
+        let weight = model.matrix(&module, shape, layout)?;
+        weights.insert(module, weight);
+    }
+    let described = serde_json::to_value(spec).unwrap_or_default();
+    let mut view = ModelCheckpoint::from_checkpoint(model.checkpoint(), described, weights)?;
+    view.hash = Some(model.checkpoint().hash().to_hex().to_string());
+    Ok(view)
+}
+
+/// A hidden sibling of the target that outlives a killed run; those of earlier settings are removed.
+fn state_dir(target: &Path, key: &str) -> Result<PathBuf, RunError> {
+    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let prefix = format!(".{name}.state-");
+    let own = format!("{prefix}{}", &key[..16.min(key.len())]);
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RunError::File { path, source }
+    };
+    for entry in fs::read_dir(parent).map_err(file(parent))?.flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        if found.starts_with(&prefix) && found != own {
+            fs::remove_dir_all(entry.path()).map_err(file(&entry.path()))?;
+        }
+    }
+    let dir = parent.join(own);
+    fs::create_dir_all(&dir).map_err(file(&dir))?;
+    // A plugin has its own idea of the working directory.
+    dir.canonicalize().map_err(file(&dir))
+}
+
+/// Where the curves of a stage are kept, beside its checkpoint.
+fn metrics_file(target: &Path, index: usize) -> PathBuf {
+    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.trim_start_matches('.').to_owned();
+    target.with_file_name(format!("{name}.stage-{index}.metrics.jsonl"))
+}
+
+/// The mean negative log-likelihood of the validation tokens by a candidate, which is written and read as any checkpoint.
+fn candidate_loss(
+    workshop: &Workshop<'_>,
+    new: &NewCheckpoint<'_>,
+    output: &ModelOutput,
+    inputs: &ModelInputs,
+    state_dir: &Path,
+) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
+    let dir = state_dir.join("candidate");
+    new.write_candidate(&dir, output)?;
+    let loss = loss_of(&dir, workshop.codecs, inputs);
+    fs::remove_dir_all(&dir)?;
+    loss
+}
+
+fn loss_of(
+    dir: &Path,
+    codecs: &CodecRegistry,
+    inputs: &ModelInputs,
+) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
+    let model = Model::open(Arc::new(Checkpoint::open(dir)?), codecs)?;
+    let valid = inputs.valid.as_ref().ok_or("there are no validation tokens")?;
+    let mut tokens = vec![0; valid.sequences() * valid.sequence_length()];
+    valid.read(0, &mut tokens)?;
+    let window = LOSS_WINDOW.0.min(tokens.len()).min(model.spec().max_positions);
+    let windows = Windows::of(tokens.len(), window, Some(window * LOSS_WINDOW.1))?;
+    let data = TextData { tokens, hash: String::new() };
+    let quality = measure(&[Subject { name: "candidate", model: &model }], &data, windows, |_| {})?;
+    Ok(quality.first().map_or(f64::NAN, |q| q.perplexity.value.ln()))
+}
+
+/// Refuses a stage that would not fit into the memory that is free.
+fn refuse_without_room(job: &StageJob<'_>, needed: u64) -> Result<(), RunError> {
+    match tenuis_eval::memory::available() {
+        Some(available) if needed > available => Err(RunError::TooLittleMemory {
+            technique: job.technique.id().to_owned(),
+            recipe: job.loaded.recipe.name.clone(),
+            needed,
+            available,
+        }),
+        _ => Ok(()),
+    }
+}
