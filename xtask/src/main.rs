@@ -87,11 +87,11 @@ enum Task {
     },
     /// Write the texts of the demonstration model's world: training text and evaluation sets
     World {
-        /// The directory that gets `train.txt`, `text.txt`, `facts.jsonl`, `problems.jsonl` and `cloze.jsonl`
+        /// The directory that gets `train-1.txt`, `train-2.txt`, `text.txt`, `facts.jsonl`, `problems.jsonl` and `cloze.jsonl`
         #[arg(long, value_name = "DIR")]
         out: Utf8PathBuf,
-        /// The least size of the training text
-        #[arg(long, value_name = "N", default_value_t = 60_000_000)]
+        /// The least size of each training text
+        #[arg(long, value_name = "N", default_value_t = 32_000_000)]
         bytes: u64,
     },
 }
@@ -197,9 +197,9 @@ fn install(prefix: &Utf8PathBuf, dry_run: bool) -> Result<ExitCode, Error> {
 fn write_world(out: &Utf8PathBuf, bytes: u64) -> Result<ExitCode, Error> {
     let written = world::write(out, bytes)?;
     let [facts, problems, stories] = written.items;
-    say(&format!("{out}/train.txt: {} documents, {} bytes", written.documents, written.bytes));
+    say(&format!("{out}: {} documents, {} bytes to train on", written.documents, written.bytes));
     say(&format!("{out}/text.txt: {} bytes", written.text_bytes));
-    say(&format!("{out}: {facts} facts, {problems} problems, {stories} stories, none of them in train.txt"));
+    say(&format!("{out}: {facts} facts, {problems} problems, {stories} stories, none of them in those"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,10 @@ use super::{Author, END_OF_TEXT, KINDS, Kind, tell};
 use serde_json::json;
 use std::collections::HashSet;
 
-/// The seeds of the sets; none is that of the training text.
+/// The share of each kind in the text for perplexity.
+const SHARES: [usize; 4] = [20, 15, 25, 40];
+
+/// The seeds of the sets; none is that of a lesson.
 const SEEDS: [u64; 4] = [2_000_001, 2_000_002, 2_000_003, 2_000_004];
 
 /// How many questions about facts there are.
@@ -53,9 +56,9 @@ pub(crate) struct Evaluation {
 pub(crate) fn evaluation() -> Evaluation {
     let mut seen = HashSet::new();
     let [text, facts, sums, cloze] = SEEDS;
-    let stories = stories(&mut Author::new(cloze, Side::Evaluation), &mut seen);
+    let stories = stories(&mut Author::new(cloze, Side::Evaluation, SHARES), &mut seen);
     Evaluation {
-        documents: documents(&mut Author::new(text, Side::Evaluation), &mut seen),
+        documents: documents(&mut Author::new(text, Side::Evaluation, SHARES), &mut seen),
         facts: choices(&World::new(), &mut Draw::new(facts)),
         problems: word_problems(&World::new(), &mut Draw::new(sums)),
         stories,
@@ -127,7 +130,7 @@ fn word_problems(world: &World, draw: &mut Draw) -> Vec<Problem> {
 impl Evaluation {
     /// The text for perplexity: each document behind the mark that stands before documents in training.
     pub(crate) fn text(&self) -> String {
-        self.documents.iter().map(|document| format!("{}{document}", END_OF_TEXT.trim_end())).collect()
+        self.documents.iter().map(|document| format!("{END_OF_TEXT}{document}")).collect()
     }
 
     /// The questions about facts in the layout of MMLU.

@@ -38,11 +38,25 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use sums::Side;
 
-/// The seed of the training text.
-pub(crate) const TRAINING_SEED: u64 = 1;
+/// A training text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lesson {
+    /// The file that it is written to.
+    pub(crate) file: &'static str,
+    seed: u64,
+    /// The share of each of [`KINDS`] in percent of the bytes.
+    shares: [usize; 4],
+}
 
-/// The line between two documents of the training text.
-const END_OF_TEXT: &str = "<|endoftext|>\n";
+/// The first lesson gives sums most room, as they are learnt slowest; the second one facts and stories, which a model that
+/// can read is quick to take in.
+pub(crate) const LESSONS: [Lesson; 2] = [
+    Lesson { file: "train-1.txt", seed: 1, shares: [20, 15, 25, 40] },
+    Lesson { file: "train-2.txt", seed: 2, shares: [30, 30, 30, 10] },
+];
+
+/// What stands before every document.
+const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// One document in so many is kept for the evaluation.
 const KEPT_ONE_IN: u64 = 16;
@@ -56,9 +70,9 @@ enum Kind {
     Problems,
 }
 
-/// The kinds with their share of the text in percent and the mean length of a document in bytes.
-const KINDS: [(Kind, usize, usize); 4] =
-    [(Kind::Facts, 20, 265), (Kind::Questions, 15, 445), (Kind::Story, 25, 305), (Kind::Problems, 40, 664)];
+/// The kinds with the mean length of a document in bytes.
+const KINDS: [(Kind, usize); 4] =
+    [(Kind::Facts, 265), (Kind::Questions, 445), (Kind::Story, 305), (Kind::Problems, 664)];
 
 /// Writes documents of one side, one after the other, each drawn at random.
 struct Author {
@@ -69,8 +83,8 @@ struct Author {
 }
 
 impl Author {
-    fn new(seed: u64, side: Side) -> Self {
-        let weights = KINDS.map(|(_, share, length)| share * 100_000 / length);
+    fn new(seed: u64, side: Side, shares: [usize; 4]) -> Self {
+        let weights = std::array::from_fn(|kind| shares[kind] * 100_000 / KINDS[kind].1);
         Self { world: World::new(), draw: Draw::new(seed), side, weights }
     }
 
@@ -95,9 +109,9 @@ impl Author {
     }
 }
 
-/// Yields the documents of the training text until they have `bytes` bytes; each ends with a newline.
-pub(crate) fn corpus(seed: u64, bytes: u64) -> impl Iterator<Item = String> {
-    let mut author = Author::new(seed, Side::Training);
+/// Yields the documents of a lesson until they have `bytes` bytes; each ends with a newline.
+pub(crate) fn corpus(lesson: Lesson, bytes: u64) -> impl Iterator<Item = String> {
+    let mut author = Author::new(lesson.seed, Side::Training, lesson.shares);
     let mut written = 0;
     std::iter::from_fn(move || {
         (written < bytes).then(|| {
@@ -111,9 +125,9 @@ pub(crate) fn corpus(seed: u64, bytes: u64) -> impl Iterator<Item = String> {
 /// What has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// Documents of the training text.
+    /// Documents of the training texts.
     pub(crate) documents: u64,
-    /// Its bytes, with the lines between documents.
+    /// Their bytes, with the marks before documents.
     pub(crate) bytes: u64,
     /// Bytes of the text for perplexity.
     pub(crate) text_bytes: usize,
@@ -121,7 +135,7 @@ pub(crate) struct Written {
     pub(crate) items: [usize; 3],
 }
 
-/// Writes the training text and the evaluation sets into a directory.
+/// Writes the training texts, each of `bytes` bytes, and the evaluation sets into a directory.
 ///
 /// # Errors
 /// [`Error::File`] where a file cannot be written, and where the training text holds an evaluation item.
@@ -137,21 +151,23 @@ pub(crate) fn write(dir: &Utf8Path, bytes: u64) -> Result<Written, Error> {
     put("problems.jsonl", sets.problems_jsonl())?;
     put("cloze.jsonl", sets.cloze_jsonl())?;
 
-    let path = dir.join("train.txt");
     let guard = Guard::new(&sets);
-    let mut out = BufWriter::new(fs::File::create(&path).map_err(Error::file("creating", path.as_path()))?);
     let mut written = Written { documents: 0, bytes: 0, text_bytes: sets.text().len(), items: sets.items() };
-    for document in corpus(TRAINING_SEED, bytes) {
-        guard
-            .inspect(&document)
-            .map_err(io::Error::other)
-            .map_err(Error::file("checking", path.as_path()))?;
-        for text in [&document, END_OF_TEXT] {
-            out.write_all(text.as_bytes()).map_err(Error::file("writing", path.as_path()))?;
-            written.bytes += text.len() as u64;
+    for lesson in LESSONS {
+        let path = dir.join(lesson.file);
+        let mut out = BufWriter::new(fs::File::create(&path).map_err(Error::file("creating", path.as_path()))?);
+        for document in corpus(lesson, bytes) {
+            guard
+                .inspect(&document)
+                .map_err(io::Error::other)
+                .map_err(Error::file("checking", path.as_path()))?;
+            for text in [END_OF_TEXT, &document] {
+                out.write_all(text.as_bytes()).map_err(Error::file("writing", path.as_path()))?;
+                written.bytes += text.len() as u64;
+            }
+            written.documents += 1;
         }
-        written.documents += 1;
+        out.flush().map_err(Error::file("writing", path.as_path()))?;
     }
-    out.flush().map_err(Error::file("writing", path.as_path()))?;
     Ok(written)
 }

@@ -31,8 +31,10 @@ fn equations(text: &str) -> Vec<([u32; 3], String)> {
 #[test]
 fn the_evaluation_is_not_in_the_training_text() {
     let guard = Guard::new(&evaluation());
-    for document in corpus(TRAINING_SEED, BYTES) {
-        guard.inspect(&document).unwrap();
+    for lesson in LESSONS {
+        for document in corpus(lesson, BYTES) {
+            guard.inspect(&document).unwrap();
+        }
     }
 }
 
@@ -64,18 +66,18 @@ fn the_guard_finds_what_it_looks_for() {
 
 #[test]
 fn the_same_seed_makes_the_same_text() {
-    let text = |seed| corpus(seed, 200_000).collect::<String>();
-    assert_eq!(text(TRAINING_SEED), text(TRAINING_SEED));
-    assert_ne!(text(TRAINING_SEED), text(TRAINING_SEED + 1));
+    let text = |lesson| corpus(lesson, 200_000).collect::<String>();
+    assert_eq!(text(LESSONS[0]), text(LESSONS[0]));
+    assert_ne!(text(LESSONS[0]), text(Lesson { seed: 3, ..LESSONS[0] }));
     assert_eq!(evaluation().text(), evaluation().text());
-    let long: String = corpus(TRAINING_SEED, 400_000).collect();
-    assert!(long.starts_with(&text(TRAINING_SEED)), "a shorter text is the beginning of a longer one");
+    let long: String = corpus(LESSONS[0], 400_000).collect();
+    assert!(long.starts_with(&text(LESSONS[0])), "a shorter text is the beginning of a longer one");
 }
 
 #[test]
 fn all_sums_are_right() {
     let sets = evaluation();
-    let mut text: String = corpus(TRAINING_SEED, BYTES).collect();
+    let mut text: String = corpus(LESSONS[0], BYTES).collect();
     text.extend(
         sets.problems.iter().map(|one| format!("Question: {}\nAnswer: {}\n", one.question, one.answer)),
     );
@@ -138,31 +140,31 @@ fn worked_answers_use_the_numbers_of_their_question() {
 
 #[test]
 fn the_mixture_is_as_planned() {
-    let mut author = Author::new(TRAINING_SEED, Side::Training);
-    let mut bytes = HashMap::new();
-    let mut counts = HashMap::new();
-    let mut total = 0;
-    while total < 3_000_000 {
-        let (kind, text) = author.any_document();
-        *bytes.entry(format!("{kind:?}")).or_insert(0) += text.len();
-        *counts.entry(format!("{kind:?}")).or_insert(0) += 1;
-        total += text.len();
+    for lesson in LESSONS {
+        let mut author = Author::new(lesson.seed, Side::Training, lesson.shares);
+        let mut bytes = HashMap::new();
+        let mut counts = HashMap::new();
+        let mut total = 0;
+        while total < 3_000_000 {
+            let (kind, text) = author.any_document();
+            *bytes.entry(format!("{kind:?}")).or_insert(0) += text.len();
+            *counts.entry(format!("{kind:?}")).or_insert(0) += 1;
+            total += text.len();
+        }
+        for ((kind, length), share) in KINDS.into_iter().zip(lesson.shares) {
+            let name = format!("{kind:?}");
+            let percent = bytes[&name] as f64 * 100.0 / total as f64;
+            let mean = bytes[&name] / counts[&name];
+            assert!(mean.abs_diff(length) * 20 <= length, "{name}: {mean} bytes each of {length}");
+            assert!((percent - share as f64).abs() <= 2.0, "{name}: {percent:.1} % of {share}");
+        }
     }
-    let mut wrong = false;
-    for (kind, share, length) in KINDS {
-        let name = format!("{kind:?}");
-        let percent = bytes[&name] as f64 * 100.0 / total as f64;
-        let mean = bytes[&name] / counts[&name];
-        wrong |= mean.abs_diff(length) * 20 > length || (percent - share as f64).abs() > 2.0;
-        println!("{name}: {percent:.1} % of {share}, {mean} bytes each of {length}");
-    }
-    assert!(!wrong);
 }
 
 #[test]
 fn the_text_is_plain() {
     let sets = evaluation();
-    let all = corpus(TRAINING_SEED, BYTES).chain(sets.documents).chain(sets.stories);
+    let all = corpus(LESSONS[0], BYTES).chain(sets.documents).chain(sets.stories);
     for text in all {
         assert!(text.is_ascii() && !text.contains(['{', '}', '[', ']', '|']), "{text}");
         assert!(!text.contains("  ") && !text.contains(" ,") && !text.contains(".."), "{text}");
@@ -191,7 +193,7 @@ fn choices_are_different_and_spread() {
 #[test]
 fn the_last_word_of_a_story_is_told_before() {
     let sets = evaluation();
-    let mut author = Author::new(TRAINING_SEED, Side::Training);
+    let mut author = Author::new(LESSONS[0].seed, Side::Training, LESSONS[0].shares);
     let trained = (0..3000).map(|_| author.document(Kind::Story));
     for story in sets.stories.into_iter().chain(trained) {
         let words: Vec<&str> =
@@ -239,7 +241,7 @@ fn there_are_many_wordings() {
 
 #[test]
 fn unseen_wordings_use_words_that_training_has() {
-    let text: String = corpus(TRAINING_SEED, BYTES).collect::<String>().to_lowercase();
+    let text: String = corpus(LESSONS[0], BYTES).collect::<String>().to_lowercase();
     let known: HashSet<&str> = text.split(|c: char| !c.is_ascii_alphabetic()).collect();
     for fact in evaluation().facts {
         let question = fact.question.to_lowercase();
