@@ -26,6 +26,14 @@ pub(crate) enum Error {
         /// Its exit code.
         code: u8,
     },
+    /// A program of ours ran and failed; it has said why.
+    #[error("`{program}` failed: {status}")]
+    Program {
+        /// The program and its command.
+        program: &'static str,
+        /// How it ended.
+        status: String,
+    },
     /// cargo succeeded without an artifact that has to exist.
     #[error("cargo built no {artifact}: {mend}")]
     MissingArtifact {

@@ -1,6 +1,8 @@
 //! `cargo xtask`: builds, runs, tests, checks and installs the workspace from a fresh clone.
 
 mod artifacts;
+mod curve;
+mod demo;
 mod error;
 mod files;
 mod hand_over;
@@ -31,8 +33,9 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  cargo xtask eval                           compress the demonstration model and compare
   cargo xtask eval --model DIR --data TEXT --calib TEXT
-                                             compress with the built-in recipes and compare
+                                             the same with a model of your own
   cargo xtask eval --help                    what `tenuis eval` takes
   cargo xtask run -- plugins list            any command of the program
   cargo xtask test                           every test of the workspace, doc tests too
@@ -62,6 +65,9 @@ enum Task {
     /// Write the logits of given token ids (`tenuis logits`)
     #[command(disable_help_flag = true)]
     Logits(Rest),
+    /// Train a model on a text (`tenuis train`)
+    #[command(disable_help_flag = true)]
+    Train(Rest),
     /// Show which plugins are found where (`tenuis plugins`)
     #[command(disable_help_flag = true)]
     Plugins(Rest),
@@ -93,6 +99,12 @@ enum Task {
         /// The least size of each training text
         #[arg(long, value_name = "N", default_value_t = 32_000_000)]
         bytes: u64,
+    },
+    /// Train the demonstration model anew and put it into `assets/demo` (under two hours on two cores)
+    TrainDemo {
+        /// Where texts and state are kept, so that an interrupted run goes on [default: `demo` in the build directory]
+        #[arg(long, value_name = "DIR")]
+        work: Option<Utf8PathBuf>,
     },
 }
 
@@ -142,6 +154,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Inspect(rest) => tenuis(Some("inspect"), rest),
         Task::Generate(rest) => tenuis(Some("generate"), rest),
         Task::Logits(rest) => tenuis(Some("logits"), rest),
+        Task::Train(rest) => tenuis(Some("train"), rest),
         Task::Plugins(rest) => tenuis(Some("plugins"), rest),
         Task::Run(rest) => tenuis(None, rest),
         Task::Build => {
@@ -157,6 +170,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Tidy => check_tidiness(),
         Task::Install { prefix, dry_run } => install(&prefix, dry_run),
         Task::World { out, bytes } => write_world(&out, bytes),
+        Task::TrainDemo { work } => demo::train(work).map(|()| ExitCode::SUCCESS),
     }
 }
 

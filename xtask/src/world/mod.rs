@@ -56,7 +56,7 @@ pub(crate) const LESSONS: [Lesson; 2] = [
 ];
 
 /// What stands before every document.
-const END_OF_TEXT: &str = "<|endoftext|>";
+pub(crate) const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// One document in so many is kept for the evaluation.
 const KEPT_ONE_IN: u64 = 16;
