@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
 use tenuis_model::Model;
@@ -140,6 +140,76 @@ fn every_family_goes_through_gptq() {
         assert!(w8["speed"].is_null() && w8["memory"].is_null(), "{name}: not measured");
         assert_exact_bytes(&fixture.model, &out.join("w8"), false);
     }
+}
+
+/// Tasks of all layouts, for the baseline and a packed candidate; what cannot be used is refused before any work.
+#[test]
+fn tasks_stand_beside_perplexity() {
+    let fixture = Fixture::new("llama_gqa_llama3rope");
+    let recipe = fixture.path("recipe.toml");
+    std::fs::write(
+        &recipe,
+        "name = \"w4\"\n[[stages]]\ntechnique = \"rtn\"\noptions = { bits = 4, group_size = 32 }\n",
+    )
+    .unwrap();
+    let write = |name: &str, items: &[Value]| {
+        let path = fixture.path(name);
+        std::fs::write(&path, items.iter().map(|item| item.to_string() + "\n").collect::<String>()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let question =
+        |i| json!({"question": format!("w{i} w3"), "choices": ["w1", "w2 w7", "w3"], "answer": i % 3});
+    let choices = write("choices.jsonl", &(0..12).map(question).collect::<Vec<_>>());
+    let text = |i| json!({"text": format!("w{i} w{} w{}.", i + 1, i * 3)});
+    let words = write("words.jsonl", &(1..9).map(text).collect::<Vec<_>>());
+    let sums = write("sums.jsonl", &[json!({"question": "w1 w2", "answer": "w3 #### 7"})]);
+
+    let out = fixture.path("out");
+    let plain =
+        ["--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--recipe", recipe.to_str().unwrap()];
+    let more = [&plain[..], &["--task", &choices, "--task", &words, "--task", &sums]].concat();
+    let (run, report) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &more);
+    let schema: Value = serde_json::from_str(&tenuis(&["schema"]).succeeded().stdout).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&report));
+    for entry in [&report["baseline"], candidate(&report, "w4")] {
+        let tasks = &entry["quality"]["tasks"];
+        for (name, metric, items) in
+            [("choices", "accuracy", 12), ("sums", "exact_match", 1), ("words", "accuracy", 8)]
+        {
+            let task = &tasks[name];
+            assert_eq!((&task["metric"], &task["items"]), (&json!(metric), &json!(items)), "{task}");
+            let value = task["correct"].as_f64().unwrap() / f64::from(items);
+            assert!((task["value"].as_f64().unwrap() - value).abs() < 1e-12, "{task}");
+        }
+        assert!((tasks["choices"]["chance"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        assert!(tasks["words"]["chance"].is_null());
+    }
+    let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(markdown.contains("| choices | sums | words |") && markdown.contains("- sums: exact match"));
+    assert!(run.stdout.contains("choices") && run.stdout.contains("words"), "{}", run.stdout);
+    // The same numbers on one thread.
+    let (_, serial) =
+        eval(&fixture.model, &fixture.data, &fixture.calib, &out, &[&more[..], &["--threads", "1"]].concat());
+    assert_eq!(serial["baseline"]["quality"], report["baseline"]["quality"]);
+    assert_eq!(candidate(&serial, "w4")["quality"], candidate(&report, "w4")["quality"]);
+    // Without tasks there is no trace of them.
+    let (_, without) = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &plain);
+    assert!(without["baseline"]["quality"].get("tasks").is_none());
+
+    let fails = |tasks: &[&str], code, parts: &[&str]| {
+        let (model, data) = (fixture.model.to_str().unwrap(), fixture.data.to_str().unwrap());
+        let none = fixture.path("none");
+        let mut args = vec!["eval", "--model", model, "--data", data, "--out", none.to_str().unwrap()];
+        args.extend(plain);
+        args.extend(tasks.iter().flat_map(|task| ["--task", task]));
+        tenuis(&args).failed_with(code, parts);
+        assert!(!none.join("w4").exists(), "nothing is compressed");
+    };
+    fails(&[&choices, &choices], 2, &["two tasks are named \"choices\"", "rename"]);
+    let bad =
+        write("bad.jsonl", &[question(0), json!({"question": "w1", "choices": ["w1", "w2"], "answer": 2})]);
+    fails(&[&bad], 3, &["bad.jsonl, line 2", "key \"answer\" is 2", "from 0"]);
+    fails(&["no/such.jsonl"], 3, &["no/such.jsonl"]);
 }
 
 /// Stages compose: the second works on what the first wrote, and its intermediate checkpoint is removed.

@@ -43,7 +43,7 @@ pub(crate) enum Command {
 /// finished with the same model, recipe, plugins and calibration text are reused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  tenuis eval --model models/tiny --data val.txt --calib train.txt --max-tokens 50000")]
+  tenuis eval --model models/tiny --data val.txt --calib train.txt --max-tokens 50000 --task facts.jsonl")]
 pub(crate) struct EvalArgs {
     /// The model's directory.
     #[arg(long, value_name = "DIR")]
@@ -54,6 +54,15 @@ pub(crate) struct EvalArgs {
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) data: Option<PathBuf>,
+    /// A file of questions that every model answers; may be given several times.
+    ///
+    /// One JSON object on each line, all with the same keys, which say what is asked:
+    /// {"question", "choices": [..], "answer": INDEX}: find the right choice likeliest (the layout of MMLU);
+    /// {"question", "answer": ".. #### N"}: write an answer that ends in N (GSM8K);
+    /// {"text"}: find the last word likeliest (LAMBADA).
+    /// The file's name without its extension names the result.
+    #[arg(long = "task", value_name = "FILE.jsonl", verbatim_doc_comment)]
+    pub(crate) tasks: Vec<PathBuf>,
     /// The UTF-8 text that techniques such as GPTQ are calibrated on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) calib: Option<PathBuf>,

@@ -100,7 +100,9 @@ impl From<RunError> for Failure {
             | RunError::Weight { .. }
             | RunError::Tensor { .. }
             | RunError::TooLittleCalibration { .. } => Code::Input,
-            RunError::NoCalibration { .. } | RunError::TooLong { .. } => Code::Usage,
+            RunError::NoCalibration { .. } | RunError::TooLong { .. } | RunError::DuplicateTask { .. } => {
+                Code::Usage
+            }
             RunError::NonFiniteWeight { .. }
             | RunError::NonFiniteActivations { .. }
             | RunError::Statistics { .. } => Code::Numerical,
@@ -218,7 +220,7 @@ fn model_code(error: &ModelError) -> Code {
 fn eval_code(error: &EvalError) -> Code {
     match error {
         EvalError::Model(e) => model_code(e),
-        EvalError::NonFinite { .. } => Code::Numerical,
+        EvalError::NonFinite { .. } | EvalError::NonFiniteTask { .. } => Code::Numerical,
         EvalError::Context { .. } => Code::Usage,
         EvalError::Child { .. } => Code::Internal,
         _ => Code::Input,

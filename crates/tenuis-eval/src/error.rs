@@ -1,8 +1,9 @@
 //! What can go wrong while measuring.
 
+use crate::tasks::TaskError;
 use crate::windows::WindowsError;
 use std::path::PathBuf;
-use tenuis_model::ModelError;
+use tenuis_model::{ModelError, TokenizerError};
 use thiserror::Error;
 
 /// A measurement that could not be made.
@@ -15,6 +16,12 @@ pub enum EvalError {
     /// The text is too short for the windows asked for.
     #[error(transparent)]
     Windows(#[from] WindowsError),
+    /// A file cannot be used as a task.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// What a model wrote cannot be turned into text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// A model gave logits that are not finite.
     #[error("{model}: logits of window {window} are not finite; the weights or the activations overflowed")]
     NonFinite {
@@ -22,6 +29,14 @@ pub enum EvalError {
         model: String,
         /// The first window in which it happened.
         window: usize,
+    },
+    /// A model gave logits that are not finite for an item of a task.
+    #[error("{model}: logits of task {task} are not finite; the weights or the activations overflowed")]
+    NonFiniteTask {
+        /// The model's name.
+        model: String,
+        /// The task's name.
+        task: String,
     },
     /// Two models do not share a vocabulary, so their distributions cannot be compared.
     #[error("{model} has {found} logits per token, the baseline {expected}; they cannot be compared")]

@@ -10,6 +10,7 @@ pub mod report;
 pub mod size;
 pub mod speed;
 mod statistics;
+pub mod tasks;
 mod windows;
 
 pub use error::EvalError;

@@ -2,10 +2,12 @@
 
 use crate::error::EvalError;
 use crate::statistics::nearest_rank;
+use crate::tasks::TaskScore;
 use crate::windows::Windows;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tenuis_model::Model;
 
 /// Logits are taken in batches of about so many values, 256 MiB of f32.
@@ -54,6 +56,9 @@ pub struct Quality {
     pub kl_p99: f64,
     /// Share of predictions whose most likely token is the baseline's.
     pub top1_agreement: f64,
+    /// Right answers to every task, by its name; absent where there were no tasks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskScore>,
 }
 
 /// A model under a name for messages.
@@ -160,7 +165,7 @@ fn compare(reference: &[f32], candidate: &[f32], tokens: &[u32], seq: usize, voc
 }
 
 /// The position of the maximum and `log Σ exp`.
-fn log_sum_exp(logits: &[f32]) -> (usize, f64) {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> (usize, f64) {
     let (mut top, mut max) = (0, f32::NEG_INFINITY);
     for (i, &l) in logits.iter().enumerate() {
         if l > max {
@@ -206,6 +211,7 @@ impl Sums {
             kl_mean: self.kl / n,
             kl_p99: f64::from(nearest_rank(&self.divergences, 0.99)),
             top1_agreement: self.agreed as f64 / n,
+            tasks: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One layer of a decoder.
 
-use crate::cache::LayerCache;
+use crate::cache::{LayerCache, Row};
 use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::load::Store;
@@ -33,10 +33,10 @@ pub struct Block {
     rope: Option<Rope>,
 }
 
-/// Where a pass stands: the first position and, where there is one, the cache of those before it.
+/// Where a pass goes on: the keys and values of the positions before it, and where each of its sequences stands.
 pub(crate) struct Place<'a> {
-    pub(crate) start: usize,
-    pub(crate) cache: Option<&'a mut LayerCache>,
+    pub(crate) rows: &'a [Row],
+    pub(crate) cache: &'a mut LayerCache,
 }
 
 type OptTap<'a, 'b> = Option<&'a mut (dyn Tap + 'b)>;
@@ -112,13 +112,13 @@ impl Block {
     /// # Errors
     /// [`ModelError::Candle`] where the shape or type is another.
     pub fn forward(&self, hidden: &Tensor, tap: Option<&mut dyn Tap>) -> Result<Tensor, ModelError> {
-        self.run(hidden, Place { start: 0, cache: None }, tap)
+        self.run(hidden, None, tap)
     }
 
     pub(crate) fn run(
         &self,
         x: &Tensor,
-        place: Place<'_>,
+        place: Option<Place<'_>>,
         mut tap: OptTap<'_, '_>,
     ) -> Result<Tensor, ModelError> {
         let normed = apply(self.attention_pre.as_ref(), x)?;
@@ -150,21 +150,23 @@ impl Block {
         Ok((with_attention + apply(self.mlp_post.as_ref(), &mlp)?)?)
     }
 
-    fn attend(&self, x: &Tensor, place: Place<'_>) -> Result<Tensor, ModelError> {
+    fn attend(&self, x: &Tensor, place: Option<Place<'_>>) -> Result<Tensor, ModelError> {
         let spec = &self.spec.attention;
         let (q, k, v) = self.project(x)?;
         let mut q = apply(self.q_norm.as_ref(), &q)?;
         let mut k = apply(self.k_norm.as_ref(), &k)?;
         if let Some(rope) = &self.rope {
-            let angles = rope.angles(place.start, x.dim(1)?);
+            let seq = x.dim(1)?;
+            let starts = place.as_ref().map_or(&[][..], |place| place.rows).iter().map(|row| row.start);
+            let angles = rope.angles(starts, seq);
             q = angles.rotate(&q, spec.head_dim)?;
             k = angles.rotate(&k, spec.head_dim)?;
         }
-        let Some(cache) = place.cache else {
+        let Some(Place { rows, cache }) = place else {
             return Ok(attention::attend(spec, &q, &k, &v)?);
         };
-        cache.append(place.start, &k, &v)?;
-        Ok(attention::attend_cached(spec, &q, place.start, cache.keys(), cache.values())?)
+        cache.append(rows, &k, &v)?;
+        Ok(attention::attend_cached(spec, &q, rows, cache.keys(), cache.values())?)
     }
 
     /// `[batch, seq, heads · head_dim]` each.

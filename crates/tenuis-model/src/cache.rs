@@ -8,6 +8,15 @@ use tenuis_spec::AttentionSpec;
 /// Values of a layer's keys that no machine has room for; larger requests are mistakes and would abort the process.
 const LARGEST: usize = 1 << 38;
 
+/// Where a sequence that is run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Which sequence of the cache it is.
+    pub(crate) sequence: usize,
+    /// The position of its first new token.
+    pub(crate) start: usize,
+}
+
 /// The cache of one layer, `[batch, n_kv, capacity, head_dim]` twice. Pages that no position has reached yet are not
 /// touched, so they cost no memory.
 #[derive(Debug)]
@@ -33,16 +42,28 @@ impl LayerCache {
         })
     }
 
-    /// Stores `k, v: [batch, seq, n_kv · head_dim]` at positions `start..start + seq`.
-    pub(crate) fn append(&mut self, start: usize, k: &Tensor, v: &Tensor) -> Result<(), ModelError> {
+    /// Stores `k, v: [rows, seq, n_kv · head_dim]`, each row in its sequence from its position on.
+    pub(crate) fn append(&mut self, rows: &[Row], k: &Tensor, v: &Tensor) -> Result<(), ModelError> {
         let (_, seq, _) = k.dims3()?;
-        if start + seq > self.capacity {
-            return Err(ModelError::Positions { wanted: start + seq, room: self.capacity });
+        let wanted = rows.iter().map(|row| row.start + seq).max().unwrap_or_default();
+        if wanted > self.capacity {
+            return Err(ModelError::Positions { wanted, room: self.capacity });
         }
         let shape = (self.heads, self.head_dim, self.capacity);
-        with_values(k, |k| scatter(k, &mut self.keys, shape, start, seq))?;
-        with_values(v, |v| scatter(v, &mut self.values, shape, start, seq))?;
+        with_values(k, |k| scatter(k, &mut self.keys, shape, rows, seq))?;
+        with_values(v, |v| scatter(v, &mut self.values, shape, rows, seq))?;
         Ok(())
+    }
+
+    /// Copies the first `positions` of one sequence to another.
+    pub(crate) fn copy(&mut self, from: usize, to: usize, positions: usize) {
+        let [sequence, head, position] = self.strides();
+        for values in [&mut self.keys, &mut self.values] {
+            for offset in (0..self.heads).map(|index| index * head) {
+                let start = from * sequence + offset;
+                values.copy_within(start..start + positions * position, to * sequence + offset);
+            }
+        }
     }
 
     pub(crate) fn keys(&self) -> Heads<'_> {
@@ -63,13 +84,14 @@ fn scatter(
     from: &[f32],
     to: &mut [f32],
     (heads, head_dim, capacity): (usize, usize, usize),
-    start: usize,
+    rows: &[Row],
     seq: usize,
 ) {
-    for (row, vectors) in from.chunks_exact(heads * head_dim).enumerate() {
-        let (batch, position) = (row / seq, start + row % seq);
+    for (index, vectors) in from.chunks_exact(heads * head_dim).enumerate() {
+        let Row { sequence, start } = rows[index / seq];
+        let position = start + index % seq;
         for (head, vector) in vectors.chunks_exact(head_dim).enumerate() {
-            let at = ((batch * heads + head) * capacity + position) * head_dim;
+            let at = ((sequence * heads + head) * capacity + position) * head_dim;
             to[at..at + head_dim].copy_from_slice(vector);
         }
     }

@@ -87,6 +87,14 @@ pub enum ModelError {
         /// How many there are.
         room: usize,
     },
+    /// Sequences that a session does not have, or that are not named in their order.
+    #[error("sequences {sequences:?} of a session of {batch}; name each once, in ascending order")]
+    Sequences {
+        /// The sequences that were asked for.
+        sequences: Vec<usize>,
+        /// How many there are.
+        batch: usize,
+    },
     /// A cache that no machine has room for.
     #[error("a cache of {batch} × {capacity} positions does not fit into memory")]
     Cache {

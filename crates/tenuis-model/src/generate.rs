@@ -6,6 +6,7 @@ use crate::ops::with_values;
 use crate::session::Session;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 use std::ops::ControlFlow;
 
 /// How to continue a prompt. The default is greedy.
@@ -33,6 +34,24 @@ impl Default for GenerateOptions {
 }
 
 impl Model {
+    /// The tokens that end a text: `eos_token_id` of `generation_config.json`, else of `config.json`; a number or a
+    /// list.
+    pub fn eos_tokens(&self) -> Vec<u32> {
+        let checkpoint = self.checkpoint();
+        let generation = std::fs::read(checkpoint.dir().join("generation_config.json")).ok();
+        let generation: Option<Value> = generation.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let ids = generation
+            .as_ref()
+            .and_then(|g| g.get("eos_token_id"))
+            .or_else(|| checkpoint.config().get("eos_token_id"));
+        let number = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+        match ids {
+            Some(Value::Array(ids)) => ids.iter().filter_map(number).collect(),
+            Some(id) => number(id).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Continues a prompt and returns the new tokens; `on_token` sees each as it comes and may stop.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A checkpoint that can be run.
 
-use crate::block::{Block, Place};
+use crate::block::Block;
 use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::load::{Lazy, Store};
@@ -180,10 +180,16 @@ impl Model {
         seq: usize,
         start: usize,
     ) -> Result<Tensor, ModelError> {
-        let (width, vocab) = (self.spec.d_model, self.spec.vocab);
         if tokens.is_empty() || batch.checked_mul(seq) != Some(tokens.len()) {
             return Err(ModelError::Tokens { found: tokens.len(), batch, seq });
         }
+        self.embed_at(tokens, &vec![start; batch])
+    }
+
+    /// As [`Model::embed`], each sequence from a position of its own on; there are whole sequences, at least one.
+    pub(crate) fn embed_at(&self, tokens: &[u32], starts: &[usize]) -> Result<Tensor, ModelError> {
+        let (width, vocab) = (self.spec.d_model, self.spec.vocab);
+        let (batch, seq) = (starts.len(), tokens.len() / starts.len());
         let mut rows = vec![0.0; tokens.len() * width];
         for (index, (&token, row)) in tokens.iter().zip(rows.chunks_exact_mut(width)).enumerate() {
             let number = token as usize;
@@ -197,27 +203,32 @@ impl Model {
                 *v *= scale as f32;
             }
         }
-        self.add_positions(&mut rows, seq, start)?;
+        self.add_positions(&mut rows, seq, starts)?;
         let hidden = Tensor::from_vec(rows, (batch, seq, width), &Device::Cpu)?;
         self.embedding_norm.as_ref().map_or(Ok(hidden.clone()), |norm| norm.forward(&hidden))
     }
 
-    fn add_positions(&self, rows: &mut [f32], seq: usize, start: usize) -> Result<(), ModelError> {
+    fn add_positions(&self, rows: &mut [f32], seq: usize, starts: &[usize]) -> Result<(), ModelError> {
         let (Positions::Learned { name, rows: count, offset }, Some(table)) =
             (&self.spec.positions, &self.positions)
         else {
             return Ok(());
         };
         let room = count - offset.min(count);
-        if start + seq > room {
-            return Err(ModelError::Positions { wanted: start + seq, room });
+        let wanted = starts.iter().max().map_or(0, |start| start + seq);
+        if wanted > room {
+            return Err(ModelError::Positions { wanted, room });
         }
         let width = self.spec.d_model;
         let mut positions = vec![0.0; seq * width];
-        for (index, row) in positions.chunks_exact_mut(width).enumerate() {
-            decode(table, name, offset + start + index, row)?;
-        }
-        for sequence in rows.chunks_exact_mut(seq * width) {
+        let mut decoded = None;
+        for (sequence, &start) in rows.chunks_exact_mut(seq * width).zip(starts) {
+            if decoded != Some(start) {
+                for (index, row) in positions.chunks_exact_mut(width).enumerate() {
+                    decode(table, name, offset + start + index, row)?;
+                }
+                decoded = Some(start);
+            }
             for (v, p) in sequence.iter_mut().zip(&positions) {
                 *v += p;
             }
@@ -287,7 +298,7 @@ impl Model {
     fn last_hidden(&self, tokens: &[u32], batch: usize, seq: usize) -> Result<Tensor, ModelError> {
         let mut hidden = self.embed(tokens, batch, seq, 0)?;
         for index in 0..self.blocks.len() {
-            hidden = self.block(index)?.run(&hidden, Place { start: 0, cache: None }, None)?;
+            hidden = self.block(index)?.run(&hidden, None, None)?;
         }
         Ok(hidden)
     }
@@ -302,7 +313,7 @@ impl Model {
         let mut states = Vec::with_capacity(self.blocks.len() + 1);
         for index in 0..self.blocks.len() {
             states.push(hidden.clone());
-            hidden = self.block(index)?.run(&hidden, Place { start: 0, cache: None }, None)?;
+            hidden = self.block(index)?.run(&hidden, None, None)?;
         }
         states.push(self.final_norm(&hidden)?);
         Ok(states)

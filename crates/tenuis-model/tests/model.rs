@@ -194,6 +194,11 @@ fn tokens_and_positions_out_of_range() {
     assert!(matches!(model.logits(&[1, 2, 3], 2, 2).unwrap_err(), ModelError::Tokens { .. }));
     assert!(matches!(model.logits(&[], 0, 0).unwrap_err(), ModelError::Tokens { .. }));
     let mut session = Session::new(&model, 2, 3).unwrap();
+    for sequences in [&[2][..], &[1, 0], &[0, 0]] {
+        let other = session.forward_of(sequences, &vec![1; sequences.len()]).unwrap_err();
+        assert!(matches!(other, ModelError::Sequences { batch: 2, .. }), "{other}");
+    }
+    assert!(matches!(session.forward_of(&[], &[]).unwrap_err(), ModelError::Tokens { .. }));
     assert!(matches!(session.forward(&[1, 2, 3]).unwrap_err(), ModelError::Tokens { .. }));
     session.forward(&[1, 2]).unwrap();
     let full = session.forward(&[1; 6]).unwrap_err();
@@ -204,6 +209,46 @@ fn tokens_and_positions_out_of_range() {
     let (_dir, model) = open(&config, &random_tensors(&config)).unwrap();
     let learned = model.logits(&[1; 9], 1, 9).unwrap_err();
     assert!(matches!(learned, ModelError::Positions { wanted: 9, room: 8 }), "{learned}");
+}
+
+/// Sequences of a session stand where they stand, and none sees another. Learned positions too.
+#[test]
+fn sequences_of_a_session_are_apart() {
+    let gpt2 = json!({"model_type": "gpt2", "vocab_size": 40, "n_embd": 32, "n_head": 4, "n_layer": 2,
+        "n_positions": 16});
+    for config in [config(false), gpt2] {
+        let (_dir, model) = open(&config, &random_tensors(&config)).unwrap();
+        let values = |logits: candle_core::Tensor| logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let texts: [&[u32]; 3] = [&[1, 2, 3, 4, 5], &[9, 8], &[7, 7, 30]];
+        let alone: Vec<Vec<f32>> = texts
+            .iter()
+            .flat_map(|text| {
+                let mut session = Session::new(&model, 1, 8).unwrap();
+                [values(session.forward(text).unwrap()), values(session.forward(&[6]).unwrap())]
+            })
+            .collect();
+
+        let mut session = Session::new(&model, 3, 8).unwrap();
+        let mut first: Vec<Vec<f32>> =
+            texts.iter().enumerate().map(|(i, t)| values(session.forward_of(&[i], t).unwrap())).collect();
+        let together = values(session.forward_of(&[0, 2], &[6, 6]).unwrap());
+        assert_eq!((session.position(0), session.position(1), session.position(2)), (6, 2, 4));
+        let last = values(session.forward_of(&[1], &[6]).unwrap());
+        first.insert(1, together[..40].to_vec());
+        first.insert(3, last);
+        first.push(together[40..].to_vec());
+        assert_eq!(first, alone, "bit for bit: few rows are computed each by itself");
+
+        // Back to a shared beginning.
+        session.spread(0, 2).unwrap();
+        let spread = values(session.forward_all_of(&[1, 2], &[3, 4, 3, 4]).unwrap());
+        let whole = model.logits_vec(&[1, 2, 3, 4], 1, 4).unwrap();
+        // Attention to one position and to several is summed in another order.
+        for (a, b) in whole[80..].iter().chain(&whole[80..]).zip(&spread) {
+            assert!((a - b).abs() < 1e-5, "{a} became {b}");
+        }
+        assert!(matches!(session.spread(0, 9).unwrap_err(), ModelError::Positions { wanted: 9, room: 2 }));
+    }
 }
 
 /// Names without the family's prefix, as GPT-2 was published.

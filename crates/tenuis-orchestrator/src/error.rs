@@ -195,6 +195,14 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// Two tasks share a name, hence a column of the report.
+    #[error(
+        "two tasks are named {name:?}; a task's name is its file's without the extension: rename one file"
+    )]
+    DuplicateTask {
+        /// The name.
+        name: String,
+    },
     /// The run was asked to stop.
     #[error("cancelled; nothing was written to the output path")]
     Cancelled,

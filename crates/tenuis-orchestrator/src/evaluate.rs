@@ -5,7 +5,7 @@ use crate::error::RunError;
 use crate::observer::Observer;
 use crate::recipe::LoadedRecipe;
 use crate::text::Text;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use tenuis_eval::quality::{self, Subject};
 use tenuis_eval::report::{self, Entry, Machine, Protocol, Report};
 use tenuis_eval::size::Size;
 use tenuis_eval::speed::{self, SpeedProtocol};
-use tenuis_eval::{Windows, memory::Memory};
+use tenuis_eval::tasks::{Task, TaskScore};
+use tenuis_eval::{EvalError, Windows, memory::Memory};
 use tenuis_host::PluginRegistry;
 use tenuis_model::{Model, Tokenizer};
 
@@ -29,6 +30,8 @@ pub struct EvalRequest {
     pub recipes: Vec<LoadedRecipe>,
     /// The text that quality is measured on.
     pub data: PathBuf,
+    /// Files of questions to be answered, each a task; see [`tenuis_eval::tasks`].
+    pub tasks: Vec<PathBuf>,
     /// The text that techniques are calibrated on.
     pub calibration: Option<PathBuf>,
     /// Where the candidates' checkpoints go, one directory each.
@@ -65,7 +68,7 @@ impl MemoryProbe {
 
 /// Compresses, measures and reports.
 ///
-/// All recipes, plugins, texts and the model are checked before any work begins.
+/// All recipes, plugins, texts, tasks and the model are checked before any work begins.
 ///
 /// # Errors
 /// [`RunError`]; candidates that were finished before the failure remain and are reused by the next run.
@@ -92,9 +95,10 @@ pub fn evaluate(
     observer.begin("tokenising", 0);
     let data = Text::open(&request.data, &tokenizer)?;
     let calibration = request.calibration.as_deref().map(|p| Text::open(p, &tokenizer)).transpose()?;
+    let tasks = open_tasks(&request.tasks, &tokenizer, &model)?;
     observer.end();
-    let windows = Windows::of(data.data.tokens.len(), seq_len, request.max_tokens)
-        .map_err(tenuis_eval::EvalError::from)?;
+    let windows =
+        Windows::of(data.data.tokens.len(), seq_len, request.max_tokens).map_err(EvalError::from)?;
     if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
         warnings.push("calibration and evaluation text are the same file: the figures flatter".to_owned());
     }
@@ -123,8 +127,13 @@ pub fn evaluate(
     let names = request.recipes.iter().map(|r| r.recipe.name.as_str());
     subjects.extend(names.zip(&models).map(|(name, model)| Subject { name, model }));
     observer.begin("measuring quality", windows.count() as u64);
-    let qualities = quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
+    let mut qualities =
+        quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
     observer.end();
+    let scores = measure_tasks(&tasks, &subjects, observer.as_ref())?;
+    for (quality, scores) in qualities.iter_mut().zip(scores) {
+        quality.tasks = scores;
+    }
 
     let protocol =
         SpeedProtocol::for_positions(max_positions).with_repeats(request.speed_repeats.unwrap_or(1));
@@ -176,6 +185,42 @@ pub fn evaluate(
         candidates: entries,
         warnings,
     })
+}
+
+/// Reads and checks every task.
+fn open_tasks(paths: &[PathBuf], tokenizer: &Tokenizer, model: &Model) -> Result<Vec<Task>, RunError> {
+    let mut names = BTreeSet::new();
+    let mut tasks = Vec::with_capacity(paths.len());
+    for path in paths {
+        let task = Task::open(path, tokenizer, model).map_err(EvalError::from)?;
+        if !names.insert(task.name().to_owned()) {
+            return Err(RunError::DuplicateTask { name: task.name().to_owned() });
+        }
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
+/// Puts every task to every model; the scores of each model by the tasks' names.
+fn measure_tasks(
+    tasks: &[Task],
+    subjects: &[Subject<'_>],
+    observer: &dyn Observer,
+) -> Result<Vec<BTreeMap<String, TaskScore>>, RunError> {
+    let mut scores = vec![BTreeMap::new(); subjects.len()];
+    let items: usize = tasks.iter().map(Task::items).sum();
+    if items == 0 {
+        return Ok(scores);
+    }
+    observer.begin("measuring tasks", (items * subjects.len()) as u64);
+    for (subject, scores) in subjects.iter().zip(&mut scores) {
+        for task in tasks {
+            let score = task.measure(*subject, &|done| observer.advance(done as u64))?;
+            scores.insert(task.name().to_owned(), score);
+        }
+    }
+    observer.end();
+    Ok(scores)
 }
 
 /// Measures each directory in a process of its own, or nothing where that was not asked for.

@@ -40,6 +40,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<(), Failure> {
         model,
         recipes,
         data,
+        tasks: args.tasks,
         calibration: args.calib,
         out: args.out.clone(),
         seq_len: args.seq_len,

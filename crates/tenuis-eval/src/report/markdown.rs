@@ -1,27 +1,24 @@
 //! The report as Markdown.
 
 use super::{Entry, Report};
+use crate::tasks::TaskScore;
 use std::fmt::{self, Write};
 
-/// The columns of the summary, one row per model, as text.
-const HEADINGS: [&str; 10] = [
-    "model",
-    "size",
-    "ratio",
-    "perplexity",
-    "KL mean",
-    "KL p99",
-    "top-1",
-    "prefill tok/s",
-    "decode tok/s",
-    "peak memory",
-];
+/// The columns of the summary before those of the tasks.
+const FIRST_HEADINGS: [&str; 7] = ["model", "size", "ratio", "perplexity", "KL mean", "KL p99", "top-1"];
+/// The columns after them.
+const LAST_HEADINGS: [&str; 3] = ["prefill tok/s", "decode tok/s", "peak memory"];
 
 impl Report {
-    /// Headings and rows of the summary, the baseline first.
-    pub fn summary(&self) -> ([&'static str; 10], Vec<[String; 10]>) {
-        let rows = std::iter::once(&self.baseline).chain(&self.candidates).map(row).collect();
-        (HEADINGS, rows)
+    /// Headings and rows of the summary, the baseline first; every task has a column.
+    pub fn summary(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let tasks = &self.baseline.quality.tasks;
+        let text = |heading: &&str| (*heading).to_owned();
+        let mut headings: Vec<String> = FIRST_HEADINGS.iter().map(text).collect();
+        headings.extend(tasks.keys().cloned());
+        headings.extend(LAST_HEADINGS.iter().map(text));
+        let entries = std::iter::once(&self.baseline).chain(&self.candidates);
+        (headings, entries.map(|entry| row(entry, tasks.keys())).collect())
     }
 
     /// The whole report as Markdown: summary, protocol, and what each stage did.
@@ -48,6 +45,9 @@ impl Report {
              (blake3 `{}`). Perplexity is exp(mean NLL); KL is KL(baseline ‖ model) in nats.",
             ppl.windows, ppl.seq_len, ppl.windows_of, ppl.predictions, self.protocol.data.file, ppl.data_hash
         )?;
+        for (name, task) in &self.baseline.quality.tasks {
+            write_task(out, name, task)?;
+        }
         if let Some(calibration) = &self.protocol.calibration {
             writeln!(
                 out,
@@ -85,6 +85,21 @@ impl Report {
     }
 }
 
+fn write_task(out: &mut String, name: &str, task: &TaskScore) -> fmt::Result {
+    write!(
+        out,
+        "- {name}: {} in % over {} items of `{}` (blake3 `{}`), {}, prompt {:?}",
+        task.metric, task.items, task.data_file, task.data_hash, task.layout, task.prompt
+    )?;
+    if let Some(most) = task.max_new_tokens {
+        write!(out, ", greedy, at most {most} new tokens")?;
+    }
+    if let Some(chance) = task.chance {
+        write!(out, ", {} by chance", percent(chance))?;
+    }
+    writeln!(out, "; standard error of the baseline {}.", percent(task.standard_error))
+}
+
 fn write_candidate(out: &mut String, candidate: &Entry) -> fmt::Result {
     writeln!(out, "\n## {}\n\n`{}`", candidate.name, candidate.checkpoint)?;
     let Some(compression) = &candidate.compression else { return Ok(()) };
@@ -109,21 +124,29 @@ fn write_candidate(out: &mut String, candidate: &Entry) -> fmt::Result {
     Ok(())
 }
 
-fn row(entry: &Entry) -> [String; 10] {
+fn row<'a>(entry: &Entry, tasks: impl Iterator<Item = &'a String>) -> Vec<String> {
     let quality = &entry.quality;
     let missing = || "–".to_owned();
-    [
+    let mut row = vec![
         entry.name.clone(),
         bytes(entry.size.bytes),
         format!("{:.2}×", entry.size.compression_ratio),
         format!("{:.4}", quality.perplexity.value),
         format!("{:.5}", quality.kl_mean),
         format!("{:.4}", quality.kl_p99),
-        format!("{:.2} %", 100.0 * quality.top1_agreement),
+        percent(quality.top1_agreement),
+    ];
+    row.extend(tasks.map(|name| quality.tasks.get(name).map_or_else(missing, |task| percent(task.value))));
+    row.extend([
         entry.speed.map_or_else(missing, |s| format!("{:.0}", s.prefill_tokens_per_s)),
         entry.speed.map_or_else(missing, |s| format!("{:.0}", s.decode_tokens_per_s)),
         entry.memory.map_or_else(missing, |m| bytes(m.peak_bytes)),
-    ]
+    ]);
+    row
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
 }
 
 /// Bytes in the largest binary unit that leaves a whole part.

@@ -2,6 +2,7 @@
 
 use super::matrix::{Matrix, multiply};
 use super::{float, slice};
+use crate::cache::Row;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -23,8 +24,8 @@ pub(crate) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    fn head(&self, batch: usize, head: usize) -> &'a [f32] {
-        &self.values[batch * self.strides[0] + head * self.strides[1]..]
+    fn head(&self, sequence: usize, head: usize) -> &'a [f32] {
+        &self.values[sequence * self.strides[0] + head * self.strides[1]..]
     }
 }
 
@@ -39,16 +40,16 @@ pub(crate) fn attend(
     super::contiguous(q)?.apply_op3_no_bwd(&k, &v, &Attend { spec })
 }
 
-/// Attention of `q: [batch, seq, n_q · head_dim]`, whose first position is `start`, over keys and values of positions
-/// `0..start + seq`.
+/// Attention of `q: [rows, seq, n_q · head_dim]`, each row of which goes on with a sequence at a position of its own,
+/// over the keys and values of that sequence up to there.
 pub(crate) fn attend_cached(
     spec: &AttentionSpec,
     q: &Tensor,
-    start: usize,
+    rows: &[Row],
     keys: Heads<'_>,
     values: Heads<'_>,
 ) -> candle_core::Result<Tensor> {
-    super::contiguous(q)?.apply_op1_no_bwd(&AttendCached { spec, start, keys, values })
+    super::contiguous(q)?.apply_op1_no_bwd(&AttendCached { spec, rows, keys, values })
 }
 
 struct Attend<'a> {
@@ -79,13 +80,14 @@ impl CustomOp3 for Attend<'_> {
         }
         let keys = Heads { values: slice(k, k_layout, self.name())?, strides };
         let values = Heads { values: slice(v, v_layout, self.name())?, strides };
-        compute(self.spec, slice(q, q_layout, self.name())?, q_layout.shape(), 0, keys, values)
+        let rows: Vec<Row> = (0..batch).map(|sequence| Row { sequence, start: 0 }).collect();
+        compute(self.spec, slice(q, q_layout, self.name())?, q_layout.shape(), &rows, keys, values)
     }
 }
 
 struct AttendCached<'a> {
     spec: &'a AttentionSpec,
-    start: usize,
+    rows: &'a [Row],
     keys: Heads<'a>,
     values: Heads<'a>,
 }
@@ -97,7 +99,7 @@ impl CustomOp1 for AttendCached<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let q = slice(storage, layout, self.name())?;
-        compute(self.spec, q, layout.shape(), self.start, self.keys, self.values)
+        compute(self.spec, q, layout.shape(), self.rows, self.keys, self.values)
     }
 }
 
@@ -105,27 +107,29 @@ fn compute(
     spec: &AttentionSpec,
     q: &[f32],
     shape: &Shape,
-    start: usize,
+    rows: &[Row],
     keys: Heads<'_>,
     values: Heads<'_>,
 ) -> candle_core::Result<(CpuStorage, Shape)> {
     let (batch, seq, width) = shape.dims3()?;
     let (heads, dim) = (spec.n_q, spec.head_dim);
-    if width != heads * dim {
-        candle_core::bail!("attention: queries {shape:?} of {heads} heads of {dim}");
+    if width != heads * dim || rows.len() != batch {
+        candle_core::bail!("attention: queries {shape:?} of {heads} heads of {dim}, {} rows", rows.len());
     }
     // Head by head, so that every task writes a piece of its own.
     let mut by_head = vec![0.0; q.len()];
-    let work = batch * heads * seq * (start + seq) * dim;
+    let furthest = rows.iter().map(|row| row.start + seq).max().unwrap_or_default();
+    let work = batch * heads * seq * furthest * dim;
     let run = |index: usize, tile: usize, out: &mut [f32]| {
         let (batch, head) = (index / heads, index % heads);
         let kv_head = head / (heads / spec.n_kv);
+        let Row { sequence, start } = rows[batch];
         let task = Tile {
             spec,
             q: &q[(batch * seq + tile * TILE) * width + head * dim..],
             first: start + tile * TILE,
-            keys: (keys.head(batch, kv_head), keys.strides[2]),
-            values: (values.head(batch, kv_head), values.strides[2]),
+            keys: (keys.head(sequence, kv_head), keys.strides[2]),
+            values: (values.head(sequence, kv_head), values.strides[2]),
         };
         SCORES.with(|kept| {
             let mut scores = kept.take();

@@ -12,7 +12,8 @@ pub(crate) struct Rope {
     frequencies: Frequencies,
 }
 
-/// Cosine and sine of every pair at consecutive positions, `[positions, rotary_dim / 2]` each.
+/// Cosine and sine of every pair, `[positions, rotary_dim / 2]` each: of the positions of one sequence, which all
+/// share, or of those of every sequence.
 pub(crate) struct Angles<'a> {
     rope: &'a Rope,
     cos: Vec<f32>,
@@ -24,15 +25,21 @@ impl Rope {
         Self { rotary_dim: spec.rotary_dim, interleaved: spec.interleaved, frequencies: spec.frequencies() }
     }
 
-    /// The angles of positions `start..start + count`.
+    /// The angles of positions `start..start + count` of every sequence; those of position 0 on where `starts` is
+    /// empty.
     ///
     /// The angle is the f32 product of position and frequency, as the reference has it: far out in a sequence its
     /// rounding is larger than anything else here.
-    pub(crate) fn angles(&self, start: usize, count: usize) -> Angles<'_> {
+    pub(crate) fn angles(&self, starts: impl Iterator<Item = usize> + Clone, count: usize) -> Angles<'_> {
         let pairs = self.frequencies.inverse.len();
         let factor = self.frequencies.attention_factor;
-        let (mut cos, mut sin) = (Vec::with_capacity(count * pairs), Vec::with_capacity(count * pairs));
-        for position in start..start + count {
+        let first = starts.clone().next().unwrap_or_default();
+        let together = starts.clone().all(|start| start == first);
+        let sequences = if together { 1 } else { starts.clone().count() };
+        let size = sequences * count * pairs;
+        let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let rest = starts.skip(1).take(sequences - 1);
+        for position in std::iter::once(first).chain(rest).flat_map(|start| start..start + count) {
             for &frequency in &self.frequencies.inverse {
                 let (s, c) = (position as f32 * frequency).sin_cos();
                 cos.push(c * factor);
@@ -62,10 +69,13 @@ impl CustomOp1 for Rotate<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = slice(storage, layout, self.name())?;
-        let (_, seq, width) = layout.shape().dims3()?;
+        let (batch, seq, width) = layout.shape().dims3()?;
         let Angles { rope, cos, sin } = self.angles;
         let pairs = rope.rotary_dim / 2;
-        if cos.len() != seq * pairs || !width.is_multiple_of(self.head_dim) || rope.rotary_dim > self.head_dim
+        let positions = cos.len().checked_div(pairs).unwrap_or(seq);
+        if (positions != seq && positions != batch * seq)
+            || !width.is_multiple_of(self.head_dim)
+            || rope.rotary_dim > self.head_dim
         {
             candle_core::bail!("rope: {:?} with heads of {} and other angles", layout.shape(), self.head_dim);
         }
@@ -74,7 +84,8 @@ impl CustomOp1 for Rotate<'_> {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
                 let row = first + row;
                 let x = &x[row * width..(row + 1) * width];
-                let angles = row % seq * pairs..(row % seq + 1) * pairs;
+                let position = row % positions;
+                let angles = position * pairs..(position + 1) * pairs;
                 let (cos, sin) = (&cos[angles.clone()], &sin[angles]);
                 for (x, out) in x.chunks_exact(self.head_dim).zip(out.chunks_exact_mut(self.head_dim)) {
                     if rope.interleaved {
@@ -118,7 +129,13 @@ mod tests {
         let spec = RopeSpec { theta: 100.0, rotary_dim: 4, interleaved, scaling: RopeScaling::Default };
         let x = Tensor::new(&[[[1.0f32, 2.0, 3.0, 4.0, 5.0]]], &Device::Cpu).unwrap();
         let rope = Rope::new(&spec);
-        rope.angles(start, 1).rotate(&x, 5).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        rope.angles(std::iter::once(start), 1)
+            .rotate(&x, 5)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
     }
 
     #[test]
