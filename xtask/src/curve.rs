@@ -71,7 +71,9 @@ pub(crate) fn draw(runs: &[(Utf8PathBuf, u64)], to: &Utf8Path) -> Result<(), Err
         .light_line_style(WHITE)
         .draw()
         .map_err(|e| failed(&e))?;
-    for (name, points, colour) in [("training", &train, RGBColor(150, 170, 200)), ("validation", &valid, RGBColor(190, 60, 40))] {
+    for (name, points, colour) in
+        [("training", &train, RGBColor(150, 170, 200)), ("validation", &valid, RGBColor(190, 60, 40))]
+    {
         chart
             .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
             .map_err(|e| failed(&e))?

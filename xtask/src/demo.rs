@@ -53,7 +53,13 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
     if !last.exists() {
         run(lesson(2, &last).args(["--model", first.as_str(), "--dtype", "bf16"]))?;
     }
-    for file in ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "tenuis-manifest.json"] {
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "generation_config.json",
+        "tenuis-manifest.json",
+    ] {
         replace(&last.join(file), &assets.join(file))?;
     }
     for file in EVALUATION {
@@ -74,12 +80,17 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
 fn run(command: &mut Command) -> Result<(), Error> {
     let start = |source| Error::Start { program: "tenuis".into(), source };
     let status = command.status().map_err(start)?;
-    if status.success() { Ok(()) } else { Err(Error::Program { program: "tenuis train", status: status.to_string() }) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::Program { program: "tenuis train", status: status.to_string() })
+    }
 }
 
 fn tokens_per_step(settings: &Utf8Path) -> Result<u64, Error> {
     let text = fs::read_to_string(settings).map_err(Error::file("reading", settings))?;
-    let table: toml::Table = text.parse().map_err(std::io::Error::other).map_err(Error::file("reading", settings))?;
+    let table: toml::Table =
+        text.parse().map_err(std::io::Error::other).map_err(Error::file("reading", settings))?;
     let number = |key: &str| table.get(key).and_then(toml::Value::as_integer).unwrap_or(1).unsigned_abs();
     Ok(number("batch_size") * number("seq_len"))
 }

@@ -39,17 +39,18 @@ pub(crate) enum Command {
 
 /// Compress a model by one or more recipes, measure all beside the original, and report.
 ///
-/// Without --recipe the built-in recipes f16, int8-rtn, int4-rtn and int4-gptq run. Candidates that an earlier run
-/// finished with the same model, recipe, plugins and calibration text are reused.
+/// Without --model it is the demonstration model that the program carries, with its own texts and tasks. Without --recipe
+/// the built-in recipes f16, int8-rtn, int4-rtn, int4-gptq and distilled run. Candidates that an earlier run finished with
+/// the same model, recipe, plugins and calibration text are reused; training goes on from its last saved state.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   tenuis eval --model models/tiny --data val.txt --calib train.txt --max-tokens 50000 --task facts.jsonl")]
 pub(crate) struct EvalArgs {
-    /// The model's directory.
+    /// The model's directory [default: the demonstration model].
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// A recipe file; may be given several times.
-    #[arg(long = "recipe", value_name = "FILE.toml")]
+    /// A recipe file, or the name of a built-in recipe; may be given several times.
+    #[arg(long = "recipe", value_name = "FILE.toml|NAME")]
     pub(crate) recipes: Vec<PathBuf>,
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
@@ -115,6 +116,9 @@ pub(crate) struct WorkArgs {
     /// Start over where a finished candidate of the same inputs exists.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Go on in the background without the terminal, with the output in OUT.log.
+    #[arg(long)]
+    pub(crate) detach: bool,
     /// Begin a new weight file after so many megabytes.
     #[arg(long, value_name = "MB", default_value_t = 5000)]
     pub(crate) shard_mb: u64,
@@ -226,6 +230,9 @@ pub(crate) struct TrainArgs {
     /// Optimiser steps.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<usize>,
+    /// End at step N although the schedule goes on, and write the model as it then is.
+    #[arg(long, value_name = "N")]
+    pub(crate) stop_after: Option<usize>,
     /// Sequences per step.
     #[arg(long, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
@@ -247,6 +254,9 @@ pub(crate) struct TrainArgs {
     /// Replace a model that an earlier run wrote.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Go on in the background without the terminal, with the output in OUT.log.
+    #[arg(long)]
+    pub(crate) detach: bool,
     /// The directory that is written.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -31,6 +31,8 @@ pub(crate) enum Code {
     Numerical = 7,
     /// A file changed under the program's hands.
     Changed = 8,
+    /// Stopped on request, with its state saved.
+    Stopped = 9,
 }
 
 /// An error on its way out of the program.
@@ -133,9 +135,12 @@ impl From<ModelError> for Failure {
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
         let code = match &error {
-            TrainError::Option { .. } | TrainError::Pattern { .. } | TrainError::NothingToTrain { .. } => Code::Usage,
+            TrainError::Option { .. } | TrainError::Pattern { .. } | TrainError::NothingToTrain { .. } => {
+                Code::Usage
+            }
             TrainError::NonFinite { .. } | TrainError::NoGradient { .. } => Code::Numerical,
             TrainError::Io { .. } => Code::Output,
+            TrainError::Cancelled { .. } => Code::Stopped,
             TrainError::Model(e) => model_code(e),
             TrainError::Checkpoint(e) => checkpoint_code(e),
             TrainError::Vocabulary { .. }

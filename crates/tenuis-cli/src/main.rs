@@ -2,10 +2,13 @@
 
 mod args;
 mod commands;
+mod demo;
+mod detach;
 mod exit;
 mod plugin_dirs;
 mod progress;
 mod sigbus;
+mod signals;
 mod training;
 
 use args::{Args, Command};

@@ -1,5 +1,6 @@
 //! Progress bars on the terminal; nothing where there is none.
 
+use crate::signals;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard};
@@ -27,6 +28,7 @@ const QUIET_EVERY: Duration = Duration::from_secs(30);
 
 impl Terminal {
     pub(crate) fn new() -> Self {
+        signals::catch();
         let interactive = std::io::stderr().is_terminal();
         Self { bar: Mutex::new(ProgressBar::hidden()), interactive, said: Mutex::default() }
     }
@@ -80,6 +82,10 @@ impl Observer for Terminal {
 
     fn end(&self) {
         self.bar().finish_and_clear();
+    }
+
+    fn cancelled(&self) -> bool {
+        signals::stop_requested()
     }
 
     fn warn(&self, message: &str) {

@@ -1,20 +1,17 @@
 //! A training run as people and programs see it: a bar on the terminal, JSON lines in a file.
 
 use crate::exit::Failure;
+use crate::signals;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tenuis_distill::{Observer, Outcome, StepRecord, ValidRecord};
 
 /// Without a terminal, a line is printed so often.
 const QUIET_EVERY: Duration = Duration::from_secs(30);
-
-/// Set by Ctrl-C and SIGTERM: the run saves its state before it ends.
-static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Shows a run and keeps its metrics.
 pub(crate) struct TrainingLog {
@@ -22,6 +19,9 @@ pub(crate) struct TrainingLog {
     bar: ProgressBar,
     interactive: bool,
     tokens_per_step: usize,
+    /// The step at which the run ends before its schedule does.
+    stop_after: Option<usize>,
+    done: usize,
     tokens: usize,
     began: Instant,
     last_line: Instant,
@@ -29,7 +29,12 @@ pub(crate) struct TrainingLog {
 
 impl TrainingLog {
     /// Appends to `metrics.jsonl` of the state directory.
-    pub(crate) fn create(dir: &Path, steps: usize, tokens_per_step: usize) -> Result<Self, Failure> {
+    pub(crate) fn create(
+        dir: &Path,
+        steps: usize,
+        tokens_per_step: usize,
+        stop_after: Option<usize>,
+    ) -> Result<Self, Failure> {
         let path = dir.join("metrics.jsonl");
         let metrics = OpenOptions::new().create(true).append(true).open(&path);
         let metrics = metrics.map_err(|e| Failure::output(&path, e))?;
@@ -41,9 +46,19 @@ impl TrainingLog {
                 bar.set_style(style);
             }
         }
-        catch_signals();
+        signals::catch();
         let now = Instant::now();
-        Ok(Self { metrics, bar, interactive, tokens_per_step, tokens: 0, began: now, last_line: now })
+        Ok(Self {
+            metrics,
+            bar,
+            interactive,
+            tokens_per_step,
+            stop_after,
+            done: 0,
+            tokens: 0,
+            began: now,
+            last_line: now,
+        })
     }
 
     pub(crate) fn say(&self, line: &str) {
@@ -54,12 +69,19 @@ impl TrainingLog {
 
     pub(crate) fn finish(&mut self, outcome: &Outcome) {
         self.bar.finish_and_clear();
-        let skipped = if outcome.skipped > 0 { format!(", {} skipped", outcome.skipped) } else { String::new() };
-        let valid = outcome.valid.map(|v| format!(", validation loss {:.4}", v.valid_loss)).unwrap_or_default();
+        let skipped =
+            if outcome.skipped > 0 { format!(", {} skipped", outcome.skipped) } else { String::new() };
+        let valid =
+            outcome.valid.map(|v| format!(", validation loss {:.4}", v.valid_loss)).unwrap_or_default();
         self.say(&format!("{} steps{skipped} in {:.0} s{valid}", outcome.steps, outcome.seconds));
         if let Some(curve) = &outcome.curve {
             self.say(&format!("learning curve: {}", curve.sentence()));
         }
+    }
+
+    /// The step that the run was to end at, if it did.
+    pub(crate) fn stopped_at(&self) -> Option<usize> {
+        self.stop_after.filter(|stop| self.done >= *stop)
     }
 
     fn write(&mut self, record: &impl Serialize) {
@@ -74,6 +96,7 @@ impl Observer for TrainingLog {
     fn step(&mut self, record: &StepRecord) {
         self.write(record);
         self.tokens += self.tokens_per_step;
+        self.done = record.step;
         let rate = self.tokens as f64 / self.began.elapsed().as_secs_f64();
         let message = format!("loss {:.4} lr {:.1e} {rate:.0} tok/s", record.loss, record.learning_rate);
         if self.interactive {
@@ -95,27 +118,6 @@ impl Observer for TrainingLog {
     }
 
     fn cancelled(&mut self) -> bool {
-        STOP.load(Ordering::Relaxed)
+        signals::stop_requested() || self.stop_after.is_some_and(|stop| self.done >= stop)
     }
 }
-
-#[cfg(unix)]
-fn catch_signals() {
-    extern "C" fn stop(_signal: libc::c_int) {
-        // A second signal ends the process at once.
-        STOP.store(true, Ordering::Relaxed);
-    }
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: the handler only stores to an atomic; SA_RESETHAND restores the default for the second signal.
-        #[expect(unsafe_code, reason = "installing a signal handler")]
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = stop as *const () as libc::sighandler_t;
-            action.sa_flags = libc::SA_RESETHAND;
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn catch_signals() {}

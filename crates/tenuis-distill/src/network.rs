@@ -14,7 +14,9 @@ use crate::rounding::Rounding;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tenuis_spec::{DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual};
+use tenuis_spec::{
+    DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual,
+};
 
 /// A [`DecoderSpec`] with its [`Params`], run on autograd: the same network as `tenuis_model` runs, described by the same
 /// data, out of operations that have gradients.

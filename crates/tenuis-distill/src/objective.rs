@@ -44,7 +44,14 @@ pub struct Objective {
 
 impl Default for Objective {
     fn default() -> Self {
-        Self { ce: 0.0, kd: 1.0, divergence: Divergence::ForwardKl, temperature: 1.0, hidden: 0.0, layer_map: None }
+        Self {
+            ce: 0.0,
+            kd: 1.0,
+            divergence: Divergence::ForwardKl,
+            temperature: 1.0,
+            hidden: 0.0,
+            layer_map: None,
+        }
     }
 }
 

@@ -34,7 +34,10 @@ impl Selection {
     fn matches(&self, name: &str, vector: bool) -> Result<bool, TrainError> {
         for pattern in &self.0 {
             if pattern == "norms" {
-                if vector && name.ends_with("norm.weight") || name.contains("layernorm") || name.contains(".ln_") {
+                if vector && name.ends_with("norm.weight")
+                    || name.contains("layernorm")
+                    || name.contains(".ln_")
+                {
                     return Ok(true);
                 }
                 continue;
@@ -120,7 +123,12 @@ impl Params {
         Ok(())
     }
 
-    pub(crate) fn insert_trained(&mut self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<(), TrainError> {
+    pub(crate) fn insert_trained(
+        &mut self,
+        name: &str,
+        values: Vec<f32>,
+        shape: &[usize],
+    ) -> Result<(), TrainError> {
         let var = Var::from_vec(values, Shape::from_dims(shape), &Device::Cpu)?;
         self.entries.insert(name.to_owned(), Entry::Trained(var));
         Ok(())

@@ -52,9 +52,7 @@ impl<'a> Stepper<'a> {
         options: &'a TrainOptions,
     ) -> Result<Self, TrainError> {
         let student = network.spec();
-        for (option, value) in
-            [("ce", objective.ce), ("kd", objective.kd), ("hidden", objective.hidden)]
-        {
+        for (option, value) in [("ce", objective.ce), ("kd", objective.kd), ("hidden", objective.hidden)] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(TrainError::Option { option, value: value.to_string(), allowed: "at least 0" });
             }
@@ -65,7 +63,8 @@ impl<'a> Stepper<'a> {
         }
         let (needs, none) = (objective.needs_teacher(), teacher.is_none());
         if (needs && none) || (objective.ce == 0.0 && !needs) {
-            let allowed = if none { "above 0 in ce, as there is no teacher" } else { "above 0 in one term at least" };
+            let allowed =
+                if none { "above 0 in ce, as there is no teacher" } else { "above 0 in one term at least" };
             return Err(TrainError::Option { option: "objective", value: "0".to_owned(), allowed });
         }
         let mut matches = Vec::new();
@@ -74,7 +73,8 @@ impl<'a> Stepper<'a> {
                 return Err(TrainError::Vocabulary { teacher: teacher.vocab(), student: student.vocab });
             }
             if objective.hidden > 0.0 {
-                matches = match_blocks(student.layers.len(), student.d_model, &**teacher, objective, options.seed)?;
+                matches =
+                    match_blocks(student.layers.len(), student.d_model, &**teacher, objective, options.seed)?;
             }
         }
         Ok(Self { network, teacher, objective, options, matches })
@@ -99,7 +99,8 @@ impl<'a> Stepper<'a> {
         }
         hasher.update(self.network.rounding_identity().as_bytes());
         if let Some(teacher) = &self.teacher {
-            hasher.update(format!("{} {} {}\n", teacher.vocab(), teacher.blocks(), teacher.width()).as_bytes());
+            hasher
+                .update(format!("{} {} {}\n", teacher.vocab(), teacher.blocks(), teacher.width()).as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -314,7 +315,11 @@ impl<'a> Stepper<'a> {
 
     /// The gradients where all are there. In the first step a missing one is an error: a part of the network that cuts
     /// gradients off does so always.
-    pub(crate) fn complete(&self, grads: Vec<Option<Tensor>>, first: bool) -> Result<Vec<Tensor>, TrainError> {
+    pub(crate) fn complete(
+        &self,
+        grads: Vec<Option<Tensor>>,
+        first: bool,
+    ) -> Result<Vec<Tensor>, TrainError> {
         let trained = self.trained();
         let missing = trained.iter().zip(&grads).filter(|(_, g)| g.is_none()).map(|((name, _), _)| *name);
         let names: Vec<String> = missing.map(str::to_owned).collect();

@@ -246,7 +246,8 @@ impl<'a> Run<'a> {
                 let record = self.validate()?;
                 self.progress.seconds += began.elapsed().as_secs_f64();
                 observer.valid(&record);
-                stopped_early = self.options.patience > 0 && self.progress.since_best >= self.options.patience;
+                stopped_early =
+                    self.options.patience > 0 && self.progress.since_best >= self.options.patience;
             }
             let due = |every: usize| every > 0 && self.progress.step.is_multiple_of(every);
             if due(self.options.save_every) || stopped_early {
@@ -314,7 +315,8 @@ impl<'a> Run<'a> {
             self.progress.skipped_in_a_row += 1;
         } else {
             self.progress.skipped_in_a_row = 0;
-            let clip = if options.clip_norm > 0.0 { (options.clip_norm / norm.max(1e-12)).min(1.0) } else { 1.0 };
+            let clip =
+                if options.clip_norm > 0.0 { (options.clip_norm / norm.max(1e-12)).min(1.0) } else { 1.0 };
             let vars: Vec<&Var> = self.stepper.trained().into_iter().map(|(_, var)| var).collect();
             self.adam.step(&vars, &grads, rate, (clip / f64::from(scale)) as f32, options)?;
             self.progress.losses.push((step, sum.loss));

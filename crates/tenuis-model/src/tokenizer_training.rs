@@ -25,8 +25,10 @@ impl Tokenizer {
     ) -> Result<Self, TokenizerError> {
         let failed = |e: &dyn std::fmt::Display| TokenizerError::Training { problem: e.to_string() };
         let bytes = ByteLevel::new(false, true, true);
-        let split =
-            Sequence::new(vec![PreTokenizerWrapper::Digits(Digits::new(true)), PreTokenizerWrapper::ByteLevel(bytes)]);
+        let split = Sequence::new(vec![
+            PreTokenizerWrapper::Digits(Digits::new(true)),
+            PreTokenizerWrapper::ByteLevel(bytes),
+        ]);
         let mut tokenizer = TokenizerBuilder::<BPE, tokenizers::NormalizerWrapper, _, _, _>::new()
             .with_model(BPE::default())
             .with_normalizer(None)
@@ -101,7 +103,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_json().unwrap()).unwrap();
         let again = Tokenizer::from_dir(dir.path(), 300).unwrap();
-        assert_eq!(again.encode("<|end|>the hat", true).unwrap(), tokenizer.encode("<|end|>the hat", true).unwrap());
+        assert_eq!(
+            again.encode("<|end|>the hat", true).unwrap(),
+            tokenizer.encode("<|end|>the hat", true).unwrap()
+        );
     }
 
     #[test]

@@ -148,7 +148,9 @@ pub enum RunError {
         problem: String,
     },
     /// A technique trains and there is nothing to train on.
-    #[error("technique {technique} of recipe {recipe} needs text to train on; pass --calib FILE.txt, or name one in the recipe: data = {{ train = \"FILE.txt\" }}")]
+    #[error(
+        "technique {technique} of recipe {recipe} needs text to train on; pass --calib FILE.txt, or name one in the recipe: data = {{ train = \"FILE.txt\" }}"
+    )]
     NoTrainingText {
         /// The technique.
         technique: String,

@@ -35,7 +35,8 @@ pub(crate) fn network(
     spec: DecoderSpec,
     source: impl Fn(&str) -> String,
 ) -> Result<Network, TechniqueError> {
-    let layouts: BTreeMap<String, Layout> = linears(&spec).map(|linear| (linear.name, linear.layout)).collect();
+    let layouts: BTreeMap<String, Layout> =
+        linears(&spec).map(|linear| (linear.name, linear.layout)).collect();
     let mut problem = None;
     let params = Params::read(&spec, |tensor| {
         let name = source(&tensor.name);

@@ -32,8 +32,34 @@ pub(crate) struct DistillConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct StudentConfig {
-    /// The layers of the teacher that make the student, in this order, in the place of the model that the stage is given.
-    pub(crate) keep_layers: Option<Vec<usize>>,
+    /// The layers of the teacher that make the student, in this order, in the place of the model that the stage is given:
+    /// a list of numbers, or the share of layers as a number below 1, which keeps evenly spaced ones with both ends.
+    pub(crate) keep_layers: Option<KeepLayers>,
+}
+
+/// Layers to keep.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum KeepLayers {
+    /// These.
+    List(Vec<usize>),
+    /// So many of all.
+    Share(#[schemars(range(min = 0.0, max = 1.0))] f64),
+}
+
+impl KeepLayers {
+    /// The layers out of `layers`.
+    pub(crate) fn of(&self, layers: usize) -> Vec<usize> {
+        let share = match self {
+            Self::List(list) => return list.clone(),
+            Self::Share(share) => *share,
+        };
+        let kept = ((share * layers as f64).round() as usize).clamp(1, layers.max(1));
+        if kept == 1 {
+            return vec![0];
+        }
+        (0..kept).map(|i| (i * (layers - 1) + (kept - 1) / 2) / (kept - 1)).collect()
+    }
 }
 
 /// Patterns over the names of tensors.
@@ -58,5 +84,33 @@ impl TrainedParameters {
             Self::One(pattern) => Selection(vec![pattern.clone()]),
             Self::Many(patterns) => Selection(patterns.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_layers_keeps_both_ends() {
+        let of = |share, layers| KeepLayers::Share(share).of(layers);
+        assert_eq!(of(0.5, 4), [0, 3]);
+        assert_eq!(of(0.5, 8), [0, 2, 5, 7]);
+        assert_eq!(of(0.75, 4), [0, 2, 3]);
+        assert_eq!(of(1.0, 3), [0, 1, 2]);
+        assert_eq!(of(0.1, 2), [0]);
+    }
+
+    #[test]
+    fn options_are_read_as_recipes_spell_them() {
+        let parse = |json| serde_json::from_value::<DistillConfig>(json);
+        let config = parse(serde_json::json!({
+            "student": { "keep_layers": [0, 1] }, "train": "norms",
+            "objective": { "divergence": "reverse_kl", "temperature": 2.0 }, "training": { "steps": 5 },
+        }));
+        let config = config.unwrap();
+        assert_eq!(config.training.steps, 5);
+        assert_eq!(config.train.selection().0, ["norms"]);
+        assert!(parse(serde_json::json!({ "studnt": {} })).is_err());
     }
 }

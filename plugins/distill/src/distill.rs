@@ -9,9 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::DType;
-use tenuis_distill::{
-    Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train,
-};
+use tenuis_distill::{Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train};
 use tenuis_plugin::{
     Capabilities, CheckpointView, FailureKind, Host, LogLevel, Model, ModelEmitter, ModelTechnique,
     TechniqueError, Tokens,
@@ -69,6 +67,14 @@ impl ModelTechnique for Distill {
         let host = out.host();
         let teacher = model.require_teacher()?;
         let mut student = self.student(model.student(), teacher)?;
+        let longest = student.network.spec().max_positions;
+        if self.config.training.seq_len > longest {
+            self.config.training.seq_len = longest;
+            host.log(
+                LogLevel::Info,
+                &format!("sequences have {longest} tokens: the model has no more positions"),
+            );
+        }
         let options = &self.config.training;
         let texts = texts(model, options, student.network.spec().vocab)?;
         let mut taught: Option<Box<dyn Teacher>> = if self.config.objective.needs_teacher() {
@@ -82,7 +88,9 @@ impl ModelTechnique for Distill {
             .stack_size(STACK_BYTES)
             .thread_name(|i| format!("distill-{i}"))
             .build()
-            .map_err(|e| TechniqueError::new(FailureKind::OutOfMemory, format!("cannot start threads: {e}")))?;
+            .map_err(|e| {
+                TechniqueError::new(FailureKind::OutOfMemory, format!("cannot start threads: {e}"))
+            })?;
         let per_step = options.batch_size * options.accumulate * options.seq_len;
         let mut observer = HostObserver::new(host, options.steps, per_step);
         let state: Option<&Path> = model.state_dir();
@@ -107,7 +115,8 @@ impl Distill {
         let mut student = match &self.config.student.keep_layers {
             Some(keep) => {
                 let whole = spec(teacher)?;
-                let kept = whole.keep_layers(&teacher.config()?, keep).map_err(TechniqueError::invalid)?;
+                let keep = keep.of(whole.layers.len());
+                let kept = whole.keep_layers(&teacher.config()?, &keep).map_err(TechniqueError::invalid)?;
                 let source = |name: &str| kept.sources.get(name).cloned().unwrap_or_else(|| name.to_owned());
                 let network = network(teacher, kept.spec.clone(), source)?;
                 let mut config = kept.config;
@@ -135,9 +144,10 @@ impl Distill {
         let all: Vec<_> = linears(network.spec()).collect();
         for linear in all {
             let weight = linear.weight_name();
-            let learns = trained.contains(&weight)
-                || trained.contains(&format!("{}.lora_A.weight", linear.name));
-            let stored = if student.from_teacher { None } else { compressed_if(learns, given, &linear.name)? };
+            let learns =
+                trained.contains(&weight) || trained.contains(&format!("{}.lora_A.weight", linear.name));
+            let stored =
+                if student.from_teacher { None } else { compressed_if(learns, given, &linear.name)? };
             match (stored, &self.config.quantize) {
                 (Some(stored), _) => network.round_on(&linear.name, &stored).map_err(|e| failure(&e))?,
                 (None, Some(rounding)) if in_blocks.contains(&linear.name) => {
@@ -162,8 +172,11 @@ impl Distill {
         out: &mut ModelEmitter<'_>,
     ) -> Result<(), TechniqueError> {
         let network = &mut student.network;
-        let mut changed: BTreeSet<String> =
-            network.params.trained().map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned()).collect();
+        let mut changed: BTreeSet<String> = network
+            .params
+            .trained()
+            .map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned())
+            .collect();
         for linear in linears(network.spec()) {
             if changed.contains(&linear.name) || network.rounded().any(|module| module == linear.name) {
                 changed.insert(linear.weight_name());

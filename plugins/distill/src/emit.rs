@@ -76,9 +76,13 @@ impl Emission<'_> {
 /// Whether a tensor that the new network does not have is one of a layer: buffers of the whole network stay.
 fn belongs(name: &str, new: &BTreeSet<String>) -> bool {
     let kind = |name: &str| -> String {
-        name.split('.').map(|part| if part.parse::<usize>().is_ok() { "#" } else { part }).collect::<Vec<_>>().join(".")
+        name.split('.')
+            .map(|part| if part.parse::<usize>().is_ok() { "#" } else { part })
+            .collect::<Vec<_>>()
+            .join(".")
     };
-    name.split('.').any(|part| part.parse::<usize>().is_ok()) && new.iter().any(|other| kind(other) == kind(name))
+    name.split('.').any(|part| part.parse::<usize>().is_ok())
+        && new.iter().any(|other| kind(other) == kind(name))
 }
 
 /// The types that the tensors of a checkpoint are stored in, compressed ones in that of their norms.

@@ -155,7 +155,8 @@ pub(crate) fn write(dir: &Utf8Path, bytes: u64) -> Result<Written, Error> {
     let mut written = Written { documents: 0, bytes: 0, text_bytes: sets.text().len(), items: sets.items() };
     for lesson in LESSONS {
         let path = dir.join(lesson.file);
-        let mut out = BufWriter::new(fs::File::create(&path).map_err(Error::file("creating", path.as_path()))?);
+        let mut out =
+            BufWriter::new(fs::File::create(&path).map_err(Error::file("creating", path.as_path()))?);
         for document in corpus(lesson, bytes) {
             guard
                 .inspect(&document)

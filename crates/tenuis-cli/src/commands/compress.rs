@@ -1,18 +1,21 @@
 //! `tenuis compress`.
 
-use super::{compress_options, open, print};
+use super::{compress_options, open, print, recipe};
 use crate::args::CompressArgs;
+use crate::detach::detach;
 use crate::exit::Failure;
 use crate::plugin_dirs;
 use crate::progress::Terminal;
-use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, Ratio};
 use tenuis_eval::report::bytes;
 use tenuis_model::Tokenizer;
-use tenuis_orchestrator::{LoadedRecipe, Text, Workshop, builtin_recipes};
+use tenuis_orchestrator::{Text, Workshop};
 
 pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
+    if args.work.detach {
+        return print(&detach(&args.out)?);
+    }
     let recipe = recipe(&args.recipe)?;
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
     let model = open(&args.model, &codecs)?;
@@ -44,21 +47,4 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
         if candidate.compression.reused { ", reused" } else { "" },
         candidate.compression.seconds,
     ))
-}
-
-/// A recipe file, or a built-in recipe where no such file exists.
-fn recipe(path: &Path) -> Result<LoadedRecipe, Failure> {
-    let builtin = builtin_recipes()?;
-    if !path.exists() {
-        if let Some(found) = builtin.iter().find(|r| path.as_os_str() == r.recipe.name.as_str()) {
-            return Ok(found.clone());
-        }
-        let names: Vec<&str> = builtin.iter().map(|r| r.recipe.name.as_str()).collect();
-        return Err(Failure::usage(format!(
-            "{}: no such recipe file; built-in recipes are {}",
-            path.display(),
-            names.join(", ")
-        )));
-    }
-    Ok(LoadedRecipe::open(path)?)
 }

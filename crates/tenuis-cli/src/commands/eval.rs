@@ -1,34 +1,55 @@
 //! `tenuis eval`.
 
-use super::{compress_options, print};
+use super::{compress_options, print, recipe};
 use crate::args::EvalArgs;
+use crate::demo::{Demo, SEQ_LEN};
+use crate::detach::detach;
 use crate::exit::Failure;
 use crate::plugin_dirs;
 use crate::progress::Terminal;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tenuis_core::Checkpoint;
 use tenuis_eval::memory::Probe;
 use tenuis_eval::report::Report;
-use tenuis_orchestrator::{
-    EvalRequest, LoadedRecipe, MemoryProbe, Observer, builtin_recipes, evaluate, write_report,
-};
+use tenuis_orchestrator::{EvalRequest, MemoryProbe, Observer, builtin_recipes, evaluate, write_report};
+use tenuis_spec::DecoderSpec;
 
-pub(crate) fn run(args: EvalArgs) -> Result<(), Failure> {
-    let missing = |flag: &str, what: &str| {
-        Failure::usage(format!(
-            "eval needs {flag}: {what}; for example `tenuis eval --model DIR --data val.txt --calib train.txt`"
-        ))
+/// The recipe that trains a student, and the size of a model beyond which it does not run unasked.
+const STUDENT: (&str, u64) = ("distilled", 30_000_000);
+
+pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
+    if args.work.detach {
+        return print(&detach(&args.out)?);
+    }
+    let model = match args.model.take() {
+        Some(model) => model,
+        None => use_demo(&mut args)?,
     };
-    let model = args.model.ok_or_else(|| {
-        missing("--model DIR", "a directory with config.json, *.safetensors and tokenizer.json")
+    let data = args.data.ok_or_else(|| {
+        Failure::usage(
+            "eval needs --data FILE.txt: the text to measure perplexity on; for example `tenuis eval --model DIR --data \
+             val.txt --calib train.txt`",
+        )
     })?;
-    let data = args.data.ok_or_else(|| missing("--data FILE.txt", "the text to measure perplexity on"))?;
+    let mut left_out = None;
     let recipes = if args.recipes.is_empty() {
-        builtin_recipes()?
+        let mut recipes = builtin_recipes()?;
+        let parameters = parameters(&model)?;
+        if parameters > STUDENT.1 {
+            recipes.retain(|loaded| loaded.recipe.name != STUDENT.0);
+            left_out = Some(format!(
+                "the built-in recipe {} was left out: training {} million parameters takes long; pass --recipe {} to run it",
+                STUDENT.0,
+                parameters / 1_000_000,
+                STUDENT.0
+            ));
+        }
+        recipes
     } else {
-        args.recipes.iter().map(|p| LoadedRecipe::open(p)).collect::<Result<_, _>>()?
+        args.recipes.iter().map(|path| recipe(path)).collect::<Result<_, _>>()?
     };
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
     let memory = if args.no_memory {
@@ -51,9 +72,33 @@ pub(crate) fn run(args: EvalArgs) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::output(&args.out, e))?;
     let observer: Arc<dyn Observer> = Arc::new(Terminal::new());
+    if let Some(note) = left_out {
+        observer.warn(&note);
+    }
     let report = evaluate(&request, &plugins, &codecs, &observer)?;
     write_report(&report, &args.out)?;
     print(&format!("{}\n\n{}", table(&report), footer(&report, &args.out)))
+}
+
+/// Unpacks the demonstration and fills in what was not given.
+fn use_demo(args: &mut EvalArgs) -> Result<PathBuf, Failure> {
+    let demo = Demo::unpack(&args.out.join("demo"))?;
+    if args.data.is_none() {
+        args.data = Some(demo.data);
+        args.seq_len = args.seq_len.or(Some(SEQ_LEN));
+    }
+    args.calib.get_or_insert(demo.calibration);
+    if args.tasks.is_empty() {
+        args.tasks = demo.tasks;
+    }
+    Ok(demo.model)
+}
+
+/// The parameters of a model, by the shapes of its tensors.
+fn parameters(model: &Path) -> Result<u64, Failure> {
+    let checkpoint = Checkpoint::open(model)?;
+    let spec = DecoderSpec::from_config(checkpoint.config()).map_err(|e| Failure::input(model, e))?;
+    Ok(spec.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum())
 }
 
 /// How this very program measures memory in a child of itself.

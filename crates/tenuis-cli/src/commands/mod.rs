@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_model::Model;
-use tenuis_orchestrator::CompressOptions;
+use tenuis_orchestrator::{CompressOptions, LoadedRecipe, builtin_recipes};
 
 /// Opens a model, printing what is odd about its files.
 fn open(dir: &Path, codecs: &CodecRegistry) -> Result<Model, Failure> {
@@ -45,4 +45,21 @@ fn compress_options(work: &WorkArgs) -> CompressOptions {
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|e| Failure::stdout(&e))
+}
+
+/// A recipe file, or a built-in recipe where no such file exists.
+fn recipe(path: &Path) -> Result<LoadedRecipe, Failure> {
+    let builtin = builtin_recipes()?;
+    if !path.exists() {
+        if let Some(found) = builtin.iter().find(|r| path.as_os_str() == r.recipe.name.as_str()) {
+            return Ok(found.clone());
+        }
+        let names: Vec<&str> = builtin.iter().map(|r| r.recipe.name.as_str()).collect();
+        return Err(Failure::usage(format!(
+            "{}: no such recipe file; built-in recipes are {}",
+            path.display(),
+            names.join(", ")
+        )));
+    }
+    Ok(LoadedRecipe::open(path)?)
 }

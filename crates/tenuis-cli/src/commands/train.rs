@@ -2,12 +2,15 @@
 
 use super::open;
 use crate::args::TrainArgs;
+use crate::detach::detach;
 use crate::exit::{Code, Failure};
 use crate::training::TrainingLog;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tenuis_core::{CodecRegistry, DType, WriterOptions};
-use tenuis_distill::{Network, Objective, Params, Selection, Sequences, Texts, TrainOptions, train};
+use tenuis_distill::{
+    Network, Objective, Params, Selection, Sequences, Texts, TrainError, TrainOptions, train,
+};
 use tenuis_model::Tokenizer;
 use tenuis_spec::DecoderSpec;
 
@@ -17,6 +20,9 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 const TOKENIZER_BYTES: usize = 8 << 20;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    if args.detach {
+        return super::print(&detach(&args.out)?);
+    }
     let state_dir = args.state.clone().unwrap_or_else(|| beside(&args.out));
     std::fs::create_dir_all(&state_dir).map_err(|e| Failure::output(&state_dir, e))?;
     let text = read(&args.text)?;
@@ -39,26 +45,28 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let texts = Texts { train: Sequences::new("training", tokens.into(), options.seq_len, vocab)?, valid };
     let (_, all) = network.params.counts();
     let per_step = options.batch_size * options.accumulate * options.seq_len;
-    let mut log = TrainingLog::create(&state_dir, options.steps, per_step)?;
+    let mut log = TrainingLog::create(&state_dir, options.steps, per_step, args.stop_after)?;
     log.say(&format!(
         "{all} parameters, {count} tokens of text, {} steps of {per_step} tokens ({:.2} passes over the text)",
         options.steps,
         (options.steps * per_step) as f64 / count as f64
     ));
-    let outcome = train(
-        &mut network,
-        None,
-        &texts,
-        &Objective::cross_entropy(),
-        &options,
-        Some(&state_dir),
-        &mut log,
-    )?;
-    log.finish(&outcome);
-    let provenance = json!({
-        "by": "tenuis train", "steps": outcome.steps, "tokens": outcome.tokens, "seconds": outcome.seconds,
-        "valid": outcome.valid, "learning_curve": outcome.curve, "options": options,
-    });
+    let objective = Objective::cross_entropy();
+    let ended = train(&mut network, None, &texts, &objective, &options, Some(&state_dir), &mut log);
+    let provenance = match (ended, log.stopped_at()) {
+        (Ok(outcome), _) => {
+            log.finish(&outcome);
+            json!({
+                "by": "tenuis train", "steps": outcome.steps, "tokens": outcome.tokens, "seconds": outcome.seconds,
+                "valid": outcome.valid, "learning_curve": outcome.curve, "options": options,
+            })
+        }
+        (Err(TrainError::Cancelled { step }), Some(_)) => {
+            log.say(&format!("stopped after {step} of {} steps, as asked", options.steps));
+            json!({ "by": "tenuis train", "steps": step, "tokens": step * per_step, "options": options })
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
     let dtype = DType::from_name(&args.dtype)
         .ok_or_else(|| Failure::usage(format!("--dtype {}: take f32, bf16 or f16", args.dtype)))?;
     let generation = json!({ "bos_token_id": separator, "eos_token_id": separator }).to_string();
@@ -96,7 +104,9 @@ fn start(args: &TrainArgs, text: &str) -> Result<(Value, Tokenizer, String, Netw
         return Ok((config, tokenizer, json, network));
     }
     let Some(path) = &args.config else {
-        return Err(Failure::usage("pass --config FILE.json for a new model, or --model DIR to go on with one"));
+        return Err(Failure::usage(
+            "pass --config FILE.json for a new model, or --model DIR to go on with one",
+        ));
     };
     let config = read(path)?;
     let mut config: Value = serde_json::from_str(&config).map_err(|e| Failure::input(path, e))?;
@@ -125,7 +135,8 @@ fn options(args: &TrainArgs) -> Result<TrainOptions, Failure> {
     let mut options = match &args.settings {
         Some(path) => {
             let text = read(path)?;
-            toml::from_str(&text).map_err(|e| Failure::new(Code::Recipe, format!("{}: {e}", path.display())))?
+            toml::from_str(&text)
+                .map_err(|e| Failure::new(Code::Recipe, format!("{}: {e}", path.display())))?
         }
         None => TrainOptions::default(),
     };

@@ -253,7 +253,14 @@ impl Attend {
         let ds = Matrix::new(&ds, [rows, columns]);
         let k = Matrix::new(&k[at_k.clone()], [columns, dim]);
         multiply(ds, k, scale, false, &mut dq[at_q.clone()], Threads::One);
-        multiply(ds.transposed(), Matrix::new(&q[at_q], [rows, dim]), scale, true, &mut dk[at_k], Threads::One);
+        multiply(
+            ds.transposed(),
+            Matrix::new(&q[at_q], [rows, dim]),
+            scale,
+            true,
+            &mut dk[at_k],
+            Threads::One,
+        );
     }
 }
 

@@ -17,11 +17,7 @@ pub(crate) enum TeacherRows {
     /// Its logits, `[rows, vocab]`.
     Logits(Vec<f32>),
     /// Per row its `k` likeliest tokens and their log-probabilities, at the temperature of the loss.
-    TopK {
-        k: usize,
-        tokens: Vec<u32>,
-        log_probs: Vec<f32>,
-    },
+    TopK { k: usize, tokens: Vec<u32>, log_probs: Vec<f32> },
 }
 
 /// Gives a teacher's rows as they are needed.
@@ -136,12 +132,19 @@ impl HeadLoss {
         }
         *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some((d_hidden, d_weight));
         *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = total;
-        let distil = self.distil.as_ref().map_or(0.0, |d| f64::from(d.weight * d.temperature * d.temperature));
+        let distil =
+            self.distil.as_ref().map_or(0.0, |d| f64::from(d.weight * d.temperature * d.temperature));
         Ok(((f64::from(self.ce) * total.nll + distil * total.divergence) / positions.max(1) as f64) as f32)
     }
 
     /// Turns a row of logits into its gradient and gives its `[nll, divergence]`.
-    fn row(&self, z: &mut [f32], target: u32, share: f32, teacher: Option<(&TeacherRows, usize)>) -> [f64; 2] {
+    fn row(
+        &self,
+        z: &mut [f32],
+        target: u32,
+        share: f32,
+        teacher: Option<(&TeacherRows, usize)>,
+    ) -> [f64; 2] {
         if target == NO_TARGET {
             z.fill(0.0);
             return [0.0; 2];
@@ -273,14 +276,7 @@ impl Distil {
 /// Forward KL over the teacher's likeliest tokens and one class of all others: what can be said when the rest of the
 /// teacher's distribution is not known. `(p − q)/T` for a known token, `p (1 − q_rest/p_rest)/T` for the others.
 #[inline(always)]
-fn coarse(
-    z: &[f32],
-    log_sum: f32,
-    inverse: f32,
-    tokens: &[u32],
-    log_probs: &[f32],
-    grad: &mut [f32],
-) -> f64 {
+fn coarse(z: &[f32], log_sum: f32, inverse: f32, tokens: &[u32], log_probs: &[f32], grad: &mut [f32]) -> f64 {
     for (g, &z) in grad.iter_mut().zip(z) {
         *g = float::exp(z * inverse - log_sum);
     }
@@ -392,11 +388,7 @@ mod tests {
     #[test]
     fn gradients_agree_with_differences() {
         check(|| HeadLoss::new(targets(), 1.0, None));
-        check(|| HeadLoss {
-            softcap: Some(2.0),
-            logit_scale: 0.5,
-            ..HeadLoss::new(targets(), 1.0, None)
-        });
+        check(|| HeadLoss { softcap: Some(2.0), logit_scale: 0.5, ..HeadLoss::new(targets(), 1.0, None) });
         for divergence in [Divergence::ForwardKl, Divergence::ReverseKl, Divergence::JensenShannon] {
             for (ce, temperature) in [(0.0, 1.0), (0.3, 2.0)] {
                 check(|| HeadLoss::new(targets(), ce, Some(distil(divergence, temperature, None))));

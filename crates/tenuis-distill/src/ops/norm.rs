@@ -133,7 +133,8 @@ impl Norm {
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = x.1.shape().clone();
-        let (x, weight) = (read(x.0, x.1, "tenuis-train-norm")?, read(weight.0, weight.1, "tenuis-train-norm")?);
+        let (x, weight) =
+            (read(x.0, x.1, "tenuis-train-norm")?, read(weight.0, weight.1, "tenuis-train-norm")?);
         let bias = bias.map(|b| read(b.0, b.1, "tenuis-train-norm")).transpose()?;
         if !shape.dims().last().is_some_and(|d| d.is_multiple_of(weight.len())) {
             candle_core::bail!("{shape:?} is not made of vectors of {}", weight.len());

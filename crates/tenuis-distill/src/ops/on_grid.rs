@@ -53,21 +53,32 @@ impl Grid {
     }
 
     /// Calls `each(row, column, index)` for the values as they are stored, with the results of a row-major pass.
-    fn map(&self, values: &[f32], stored: Stored, each: impl Fn(usize, usize, f32) -> f32 + Sync) -> Vec<f32> {
+    fn map(
+        &self,
+        values: &[f32],
+        stored: Stored,
+        each: impl Fn(usize, usize, f32) -> f32 + Sync,
+    ) -> Vec<f32> {
         let [out, input] = self.shape();
         let width = if stored == Stored::OutIn { input } else { out };
         let mut result = vec![0.0; values.len()];
-        result.par_chunks_mut(width).zip(values.par_chunks(width)).enumerate().for_each(|(a, (result, values))| {
-            for (b, (result, &value)) in result.iter_mut().zip(values).enumerate() {
-                let (row, column) = if stored == Stored::OutIn { (a, b) } else { (b, a) };
-                *result = each(row, column, value);
-            }
-        });
+        result.par_chunks_mut(width).zip(values.par_chunks(width)).enumerate().for_each(
+            |(a, (result, values))| {
+                for (b, (result, &value)) in result.iter_mut().zip(values).enumerate() {
+                    let (row, column) = if stored == Stored::OutIn { (a, b) } else { (b, a) };
+                    *result = each(row, column, value);
+                }
+            },
+        );
         result
     }
 
     /// The codes of a weight `[out, in]` or `[in, out]` as stored.
-    pub(crate) fn encode(&self, values: &[f32], stored: Stored) -> std::result::Result<GroupedInt, WeightError> {
+    pub(crate) fn encode(
+        &self,
+        values: &[f32],
+        stored: Stored,
+    ) -> std::result::Result<GroupedInt, WeightError> {
         let [out, input] = self.shape();
         let mut codes = vec![0u8; out * input];
         for (row, codes) in codes.chunks_exact_mut(input).enumerate() {
@@ -78,7 +89,8 @@ impl Grid {
         }
         let zeros: Option<Vec<u8>> =
             (!self.template.spec().symmetric).then(|| self.zeros.iter().map(|&zero| zero as u8).collect());
-        let index: Option<Vec<u32>> = self.template.group_index().map(|g| g.iter().map(|&g| g as u32).collect());
+        let index: Option<Vec<u32>> =
+            self.template.group_index().map(|g| g.iter().map(|&g| g as u32).collect());
         let (spec, shape) = (self.template.spec(), self.shape());
         GroupedInt::from_codes(spec, shape, &codes, &self.scales, zeros.as_deref(), index.as_deref())
     }
@@ -145,7 +157,8 @@ mod tests {
         let mut gptq_config = GptqConfig::default();
         gptq_config.act_order = true;
         gptq_config.group_size = tenuis_quant::GroupSizing::Columns(8);
-        let hessian: Vec<f32> = (0..32 * 32).map(|i| if i % 33 == 0 { 1.0 + (i % 7) as f32 } else { 0.1 }).collect();
+        let hessian: Vec<f32> =
+            (0..32 * 32).map(|i| if i % 33 == 0 { 1.0 + (i % 7) as f32 } else { 0.1 }).collect();
         let weights = [
             rtn(&values, [8, 32], &rtn_config).unwrap().weight,
             gptq(&values, [8, 32], &hessian, 64, &gptq_config).unwrap().weight,
@@ -153,7 +166,8 @@ mod tests {
         for weight in weights {
             let grid = Grid::of(&weight).unwrap();
             let dense = (&weight as &dyn Representation).to_dense().unwrap();
-            for (stored, dense) in [(Stored::OutIn, dense.clone()), (Stored::InOut, turned(&dense, [8, 32]))] {
+            for (stored, dense) in [(Stored::OutIn, dense.clone()), (Stored::InOut, turned(&dense, [8, 32]))]
+            {
                 let shape = if stored == Stored::OutIn { (8, 32) } else { (32, 8) };
                 let tensor = Tensor::from_vec(dense.clone(), shape, &candle_core::Device::Cpu).unwrap();
                 let again = on_grid(&tensor, stored, &Arc::new(Grid::of(&weight).unwrap())).unwrap();

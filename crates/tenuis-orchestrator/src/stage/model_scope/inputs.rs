@@ -110,10 +110,16 @@ pub(crate) fn check(
         return Ok(());
     }
     if stage.targets != Targets::default() {
-        return Err(wrong("targets", format!("technique {id} works on the whole model; see its own options")));
+        return Err(wrong(
+            "targets",
+            format!("technique {id} works on the whole model; see its own options"),
+        ));
     }
     if stage.true_sequential {
-        return Err(wrong("true_sequential", format!("technique {id} works on the whole model and has no order")));
+        return Err(wrong(
+            "true_sequential",
+            format!("technique {id} works on the whole model and has no order"),
+        ));
     }
     if let Some(dir) = &stage.teacher {
         let dir = loaded.path(dir);

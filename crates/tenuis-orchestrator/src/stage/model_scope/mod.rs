@@ -41,7 +41,8 @@ pub(crate) fn run(
     let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
     let options = Value::Object(stage.options.clone());
     let state_dir = state_dir(job.target, key)?;
-    let events = ModelEvents::new(Arc::clone(&workshop.observer), &label, &metrics_file(job.target, job.index));
+    let events =
+        ModelEvents::new(Arc::clone(&workshop.observer), &label, &metrics_file(job.target, job.index));
     let mut running =
         job.technique.start_model(&options, workshop.options.threads as u32, Arc::new(events))?;
     let student = Arc::new(view(&model)?);

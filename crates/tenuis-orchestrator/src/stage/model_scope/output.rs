@@ -93,22 +93,30 @@ impl NewCheckpoint<'_> {
     }
 
     /// Tells the outcome in what form each tensor of the network now is.
-    fn declare(&self, spec: &DecoderSpec, output: &ModelOutput, outcome: &mut Outcome) -> Result<(), RunError> {
+    fn declare(
+        &self,
+        spec: &DecoderSpec,
+        output: &ModelOutput,
+        outcome: &mut Outcome,
+    ) -> Result<(), RunError> {
         let linears: BTreeSet<String> =
             spec.linears().chain((!spec.tied).then(|| spec.lm_head.clone())).map(|l| l.name).collect();
         for tensor in spec.tensors() {
             let new = output.tensors.get(&tensor.name);
             let weight: Option<Weight> = match (&tensor.module, new) {
-                (Some(_), Some(new)) => Some(Arc::new(Dense::new(new.clone()).map_err(|source| {
-                    RunError::Weight { tensor: tensor.name.clone(), source }
-                })?)),
+                (Some(_), Some(new)) => Some(Arc::new(
+                    Dense::new(new.clone())
+                        .map_err(|source| RunError::Weight { tensor: tensor.name.clone(), source })?,
+                )),
                 (Some((module, _)), None) => {
                     output.weights.get(module).or_else(|| self.student.weights.get(module)).cloned()
                 }
                 (None, _) => None,
             };
             match (&tensor.module, weight) {
-                (Some((module, _)), Some(weight)) if linears.contains(module) => outcome.keep(module, &weight),
+                (Some((module, _)), Some(weight)) if linears.contains(module) => {
+                    outcome.keep(module, &weight)
+                }
                 (_, Some(weight)) => {
                     if let Some(dense) = weight.downcast::<Dense>() {
                         outcome.keep_dense(dense.dtype());
