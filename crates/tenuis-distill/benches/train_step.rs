@@ -47,15 +47,14 @@ fn run(steps: usize, checkpoint_blocks: bool) -> Duration {
     params.train(&Selection::all()).expect("parameters");
     let mut network = Network::new(spec, params);
     let tokens: Vec<u32> = (0..60_000u32).map(|i| i.wrapping_mul(2_654_435_761) % VOCAB as u32).collect();
-    let texts = Texts {
-        train: Sequences::new("training", tokens.into(), SEQ, VOCAB).expect("tokens"),
-        valid: None,
-    };
+    let texts =
+        Texts { train: Sequences::new("training", tokens.into(), SEQ, VOCAB).expect("tokens"), valid: None };
     let mut options = TrainOptions::default();
     (options.steps, options.batch_size, options.seq_len) = (steps + 1, BATCH, SEQ);
     options.checkpoint_blocks = checkpoint_blocks;
     let mut clock = Clock { last: Instant::now(), total: Duration::ZERO, steps: 0 };
-    train(&mut network, None, &texts, &Objective::cross_entropy(), &options, None, &mut clock).expect("a step");
+    train(&mut network, None, &texts, &Objective::cross_entropy(), &options, None, &mut clock)
+        .expect("a step");
     clock.total
 }
 

@@ -49,7 +49,8 @@ impl LearningCurve {
             let Some((floor, scale)) = line(&points, exponent) else { continue };
             // A curve that rises, or a floor below zero, is no learning curve.
             let floor = floor.max(0.0);
-            let error = points.iter().map(|(t, l)| (floor + scale * t.powf(-exponent) - l).powi(2)).sum::<f64>();
+            let error =
+                points.iter().map(|(t, l)| (floor + scale * t.powf(-exponent) - l).powi(2)).sum::<f64>();
             if best.is_none_or(|b| error < b.0) {
                 best = Some((error, [floor, scale, exponent]));
             }

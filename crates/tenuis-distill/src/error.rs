@@ -29,7 +29,9 @@ pub enum TrainError {
         student: usize,
     },
     /// The text does not fill one sequence.
-    #[error("the {which} text has {tokens} tokens, but a sequence needs {needed}; pass a longer text or a smaller seq_len")]
+    #[error(
+        "the {which} text has {tokens} tokens, but a sequence needs {needed}; pass a longer text or a smaller seq_len"
+    )]
     TooFewTokens {
         /// Training or validation.
         which: &'static str,

@@ -1,4 +1,8 @@
 //! AdamW without temporaries.
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 use crate::error::TrainError;
 use crate::ops::Lent;
@@ -31,10 +35,8 @@ pub(crate) struct Moments {
 
 impl AdamW {
     pub(crate) fn new<'a>(params: impl Iterator<Item = &'a Var>) -> Self {
-        let zeros = |var: &Var| Moments {
-            mean: vec![0.0; var.elem_count()],
-            square: vec![0.0; var.elem_count()],
-        };
+        let zeros =
+            |var: &Var| Moments { mean: vec![0.0; var.elem_count()], square: vec![0.0; var.elem_count()] };
         Self { updates: 0, moments: params.map(zeros).collect() }
     }
 
@@ -161,8 +163,11 @@ mod tests {
         let (mut w, mut m, mut v) = (start, [0.0f64; 4], [0.0f64; 4]);
         for step in 1..=5 {
             let grad: Vec<f64> = (0..4).map(|i| f64::from(i + step).sin()).collect();
-            let tensor =
-                Tensor::from_vec(grad.iter().map(|&g| 2.0 * g as f32).collect::<Vec<_>>(), (2, 2), &Device::Cpu);
+            let tensor = Tensor::from_vec(
+                grad.iter().map(|&g| 2.0 * g as f32).collect::<Vec<_>>(),
+                (2, 2),
+                &Device::Cpu,
+            );
             adam.step(&[&var], &[tensor.unwrap()], 0.01, 0.5, &options).unwrap();
             for i in 0..4 {
                 m[i] = options.beta1 * m[i] + (1.0 - options.beta1) * grad[i];

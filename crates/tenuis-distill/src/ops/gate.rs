@@ -56,8 +56,20 @@ impl Gate {
             let (x, up) = (&x[range.clone()], up.map(|u| &u[range]));
             // One loop per activation: the choice must not stand inside it.
             match self.0 {
-                Activation::Silu => forward(x, up, out, #[inline(always)] |v| silu(1.0, v)),
-                Activation::QuickGelu => forward(x, up, out, #[inline(always)] |v| silu(1.702, v)),
+                Activation::Silu => forward(
+                    x,
+                    up,
+                    out,
+                    #[inline(always)]
+                    |v| silu(1.0, v),
+                ),
+                Activation::QuickGelu => forward(
+                    x,
+                    up,
+                    out,
+                    #[inline(always)]
+                    |v| silu(1.702, v),
+                ),
                 Activation::GeluTanh => forward(x, up, out, gelu_tanh),
                 Activation::Gelu => forward(x, up, out, gelu),
                 Activation::Relu => forward(x, up, out, relu),
@@ -75,8 +87,24 @@ impl Gate {
             let range = first..first + dx.len();
             let (x, grad, up) = (&x[range.clone()], &grad[range.clone()], up.map(|u| &u[range]));
             match self.0 {
-                Activation::Silu => backward(x, up, grad, dx, du, #[inline(always)] |v| silu(1.0, v)),
-                Activation::QuickGelu => backward(x, up, grad, dx, du, #[inline(always)] |v| silu(1.702, v)),
+                Activation::Silu => backward(
+                    x,
+                    up,
+                    grad,
+                    dx,
+                    du,
+                    #[inline(always)]
+                    |v| silu(1.0, v),
+                ),
+                Activation::QuickGelu => backward(
+                    x,
+                    up,
+                    grad,
+                    dx,
+                    du,
+                    #[inline(always)]
+                    |v| silu(1.702, v),
+                ),
                 Activation::GeluTanh => backward(x, up, grad, dx, du, gelu_tanh),
                 Activation::Gelu => backward(x, up, grad, dx, du, gelu),
                 Activation::Relu => backward(x, up, grad, dx, du, relu),
