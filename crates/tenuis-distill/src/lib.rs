@@ -26,5 +26,5 @@ pub use network::{Extent, Network};
 pub use objective::{Divergence, Objective};
 pub use options::{Precision, Schedule, TrainOptions};
 pub use params::{Params, Selection, stored_values};
-pub use teacher::{Answer, ModelTeacher, Teacher};
+pub use teacher::{Answer, CachedTeacher, ModelTeacher, Teacher};
 pub use trainer::{Observer, Outcome, StepRecord, Texts, Unobserved, ValidRecord, train};

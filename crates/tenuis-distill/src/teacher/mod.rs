@@ -1,5 +1,10 @@
 //! What a student learns from.
 
+mod cache;
+mod store;
+
+pub use cache::CachedTeacher;
+
 use crate::error::TrainError;
 use crate::network::Extent;
 use crate::ops::divergence::{TeacherRows, TeacherSource};
