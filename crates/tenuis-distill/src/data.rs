@@ -15,17 +15,26 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Cuts a stream into sequences of `seq_len` tokens.
+    /// Cuts a stream into sequences of `seq_len` tokens; what does not fill one more, with the target of its last token,
+    /// is left over. `which` names the text in errors.
     ///
     /// # Errors
-    /// [`TrainError::TooFewTokens`], or [`TrainError::Token`] for one beyond `vocab`.
+    /// [`TrainError::TooFewTokens`], [`TrainError::Token`] for one beyond `vocab`, or [`TrainError::Option`] for a length of
+    /// zero.
     pub fn new(
         which: &'static str,
         tokens: Arc<[u32]>,
         seq_len: usize,
         vocab: usize,
     ) -> Result<Self, TrainError> {
-        let count = tokens.len().saturating_sub(1) / seq_len.max(1);
+        if seq_len == 0 {
+            return Err(TrainError::Option {
+                option: "seq_len",
+                value: "0".to_owned(),
+                allowed: "at least 1",
+            });
+        }
+        let count = tokens.len().saturating_sub(1) / seq_len;
         if count == 0 {
             return Err(TrainError::TooFewTokens { which, tokens: tokens.len(), needed: seq_len + 1 });
         }
@@ -40,11 +49,19 @@ impl Sequences {
         self.count
     }
 
+    /// Tokens of each.
+    pub const fn seq_len(&self) -> usize {
+        self.seq_len
+    }
+
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// The tokens and the targets of sequences by number, one after the other.
+    /// The tokens and the targets of sequences by number, `[numbers · seq_len]` each.
+    ///
+    /// # Panics
+    /// For a number that is not below [`Sequences::count`].
     pub fn batch(&self, numbers: &[usize]) -> (Vec<u32>, Vec<u32>) {
         let part = |shift: usize| {
             let starts = numbers.iter().map(move |n| n * self.seq_len + shift);
@@ -67,12 +84,12 @@ pub(crate) struct Order {
     count: usize,
     seed: u64,
     epoch: usize,
-    order: Vec<usize>,
+    sequences: Vec<usize>,
 }
 
 impl Order {
     pub(crate) fn new(count: usize, seed: u64) -> Self {
-        let mut order = Self { count, seed, epoch: usize::MAX, order: Vec::new() };
+        let mut order = Self { count, seed, epoch: usize::MAX, sequences: Vec::new() };
         order.shuffle(0);
         order
     }
@@ -83,8 +100,8 @@ impl Order {
         }
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(epoch as u64 + 1);
-        self.order = (0..self.count).collect();
-        self.order.shuffle(&mut rng);
+        self.sequences = (0..self.count).collect();
+        self.sequences.shuffle(&mut rng);
         self.epoch = epoch;
     }
 
@@ -93,7 +110,7 @@ impl Order {
         (start..start + count)
             .map(|place| {
                 self.shuffle(place / self.count);
-                self.order[place % self.count]
+                self.sequences[place % self.count]
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::linear::linear;
-use crate::params::{Params, normal};
+use crate::params::{Params, matcher, normal};
 use candle_core::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +13,8 @@ use tenuis_core::Layout as Stored;
 use tenuis_spec::LinearSpec;
 
 /// Low-rank adapters (Hu et al. 2021, LoRA, 2106.09685): `y = x Wᵀ + (alpha / rank) · (x Aᵀ) Bᵀ` with `A: [rank, in]`
-/// drawn at random and `B: [out, rank]` of zeros, so that training starts where the model is.
+/// drawn from `N(0, 1/in)` and `B: [out, rank]` of zeros, so that training starts where the model is. Among the parameters
+/// they are `{module}.lora_A.weight` and `{module}.lora_B.weight`, as PEFT names them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -24,7 +25,7 @@ pub struct LoraConfig {
     /// The numerator of the scale.
     #[schemars(range(min = 0.0))]
     pub alpha: f64,
-    /// Which Linears get one, by module name pattern.
+    /// Which Linears of the layers get one: globs over module names.
     pub targets: Vec<String>,
 }
 
@@ -43,6 +44,21 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
+    /// The factor `alpha / rank`.
+    pub(crate) const fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// What the adapter adds to the weight, in the weight's stored layout.
+    pub(crate) fn product(&self, params: &Params, stored: Stored) -> Result<Tensor, TrainError> {
+        let (down, up) = (params.tensor(&self.down)?, params.tensor(&self.up)?);
+        let product = match stored {
+            Stored::OutIn => linear(up, down, Stored::InOut)?,
+            Stored::InOut => linear(&down.t()?.contiguous()?, up, Stored::OutIn)?,
+        };
+        Ok((product * self.scale)?)
+    }
+
     pub(crate) fn apply(&self, params: &Params, x: &Tensor) -> Result<Tensor, TrainError> {
         let inner = linear(x, params.tensor(&self.down)?, Stored::OutIn)?;
         Ok((linear(&inner, params.tensor(&self.up)?, Stored::OutIn)? * self.scale)?)
@@ -56,20 +72,21 @@ impl Adapter {
 }
 
 impl Network {
-    /// Freezes the network and gives the Linears that `config` chooses an adapter each, which are then what is trained.
+    /// Freezes the network and gives the Linears that `config` chooses an adapter each, which are then what is trained;
+    /// [`Params::train`] may choose more. An adapter that a Linear had before is replaced.
     ///
     /// # Errors
-    /// [`TrainError::NothingToTrain`] where no Linear is chosen, [`TrainError::Pattern`], [`TrainError::Option`].
+    /// [`TrainError::NothingToTrain`] where no Linear is chosen, [`TrainError::Pattern`], and [`TrainError::Option`] for a
+    /// rank of zero or a scale that is not a number.
     pub fn add_adapters(&mut self, config: &LoraConfig, seed: u64) -> Result<(), TrainError> {
         if config.rank == 0 {
             return Err(TrainError::Option { option: "lora.rank", value: "0".into(), allowed: "at least 1" });
         }
-        let mut globs = Vec::new();
-        for pattern in &config.targets {
-            let glob = globset::Glob::new(pattern)
-                .map_err(|e| TrainError::Pattern { pattern: pattern.clone(), problem: e.to_string() })?;
-            globs.push(glob.compile_matcher());
+        if !config.alpha.is_finite() {
+            let value = config.alpha.to_string();
+            return Err(TrainError::Option { option: "lora.alpha", value, allowed: "a finite number" });
         }
+        let globs = config.targets.iter().map(|p| matcher(p)).collect::<Result<Vec<_>, _>>()?;
         self.params.freeze();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let linears: Vec<LinearSpec> = self.spec().linears().collect();
@@ -96,7 +113,8 @@ impl Network {
         Ok(())
     }
 
-    /// Adds every adapter's product to its weight and removes it: the network computes the same as before, up to rounding.
+    /// Adds every adapter's product to its weight and removes it: the network computes the same as before, up to rounding,
+    /// and exactly the same where the weight is [rounded](Network::round). The weights stay frozen.
     ///
     /// # Errors
     /// [`TrainError::Candle`].

@@ -3,23 +3,28 @@
 use crate::error::TrainError;
 use crate::lora::Adapter;
 use crate::ops::attention::{Plan, attend};
+use crate::ops::bias::add_bias;
 use crate::ops::embed::embed;
-use crate::ops::fake_quant::fake_quant;
 use crate::ops::gate::{activate, gated};
 use crate::ops::linear::linear;
 use crate::ops::norm::{cast, norm};
-use crate::ops::on_grid::on_grid;
 use crate::params::Params;
 use crate::rounding::Rounding;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tenuis_core::Layout as Stored;
+use tenuis_quant::RtnConfig;
 use tenuis_spec::{
     DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual,
 };
 
 /// A [`DecoderSpec`] with its [`Params`], run on autograd: the same network as `tenuis_model` runs, described by the same
 /// data, out of operations that have gradients.
+///
+/// [`Network::from_model`] takes a checkpoint's weights, [`Params::random`] draws new ones; [`Params::train`] or
+/// [`Network::add_adapters`] say what is trained, [`Network::round`] what is rounded on the way; [`train`](crate::train)
+/// trains it, and [`Network::write`] and [`Network::quantized`] give the result.
 #[derive(Debug)]
 pub struct Network {
     spec: DecoderSpec,
@@ -60,7 +65,22 @@ impl Network {
         self.dtype = dtype;
     }
 
-    /// Embeds tokens.
+    /// Rounds a module's weight in every forward pass as it will be rounded when it is stored, with the gradient passed
+    /// straight through to the f32 weight (Bengio et al. 2013, 1308.3432; Jacob et al. 2018, 1712.05877);
+    /// [`Network::quantized`] gives the integers. Where the module has an adapter, the sum of both is rounded. An embedding
+    /// is rounded for the tokens too, and where it computes the logits, for both.
+    ///
+    /// A module that is not there, or groups that do not divide its rows, are an error when training begins.
+    pub fn round(&mut self, module: &str, config: RtnConfig) {
+        self.rounded.insert(module.to_owned(), Rounding::Fitted(config));
+    }
+
+    /// The modules that are rounded.
+    pub fn rounded(&self) -> impl Iterator<Item = &str> {
+        self.rounded.keys().map(String::as_str)
+    }
+
+    /// Embeds tokens: `embedding · scale + position`, normed where the family norms it.
     ///
     /// # Shapes
     /// `tokens`: `[batch · seq]`, result: `[batch · seq, d_model]` f32.
@@ -68,16 +88,14 @@ impl Network {
     /// # Errors
     /// [`TrainError::Candle`] for a token that is not in the vocabulary, or positions beyond a learned table.
     pub fn embed(&self, tokens: &[u32], extent: Extent) -> Result<Tensor, TrainError> {
-        let table = self.params.tensor(&format!("{}.weight", self.spec.embedding.name))?;
-        let mut x = embed(table, tokens.into())?;
+        let mut x = embed(&self.table(&self.spec.embedding.name)?, tokens.into())?;
         if let Some(scale) = self.spec.embedding.scale {
             x = (x * scale)?;
         }
         if let Positions::Learned { name, offset, .. } = &self.spec.positions {
-            let table = self.params.tensor(&format!("{name}.weight"))?;
             let numbers: Vec<u32> =
                 (0..extent.batch).flat_map(|_| (0..extent.seq).map(|t| (t + offset) as u32)).collect();
-            x = (x + embed(table, numbers.into())?)?;
+            x = (x + embed(&self.table(name)?, numbers.into())?)?;
         }
         match &self.spec.embedding.norm {
             Some(spec) => self.norm(&x, spec, DType::F32),
@@ -85,13 +103,16 @@ impl Network {
         }
     }
 
-    /// Runs a block.
+    /// Runs a block; see [`LayerSpec`] for the formula.
     ///
     /// # Shapes
     /// `x` and the result: `[batch · seq, d_model]` f32.
     ///
     /// # Errors
     /// [`TrainError::Candle`].
+    ///
+    /// # Panics
+    /// For a block that is not there.
     pub fn block(&self, index: usize, x: &Tensor, extent: Extent) -> Result<Tensor, TrainError> {
         let layer = &self.spec.layers[index];
         let norms = &layer.norms;
@@ -116,13 +137,16 @@ impl Network {
 
     /// Applies the norm before the head.
     ///
+    /// # Shapes
+    /// `x` and the result: `[batch · seq, d_model]` f32.
+    ///
     /// # Errors
     /// [`TrainError::Candle`].
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor, TrainError> {
         self.opt_norm(x, self.spec.final_norm.as_ref(), DType::F32)
     }
 
-    /// The matrix that computes the logits, `[vocab, d_model]`.
+    /// The matrix that computes the logits, `[vocab, d_model]`: the head, or the embedding where the two are tied.
     ///
     /// # Errors
     /// [`TrainError::Shape`] where it is not there.
@@ -131,7 +155,33 @@ impl Network {
         self.weight(&head)
     }
 
+    /// The logits of every position, in the graph. Training does not go this way: there the logits are made piece by piece
+    /// within the loss.
+    ///
+    /// # Shapes
+    /// `tokens`: `[batch · seq]`, result: `[batch · seq, vocab]` f32.
+    ///
+    /// # Errors
+    /// As [`Network::block`].
+    pub fn logits(&self, tokens: &[u32], extent: Extent) -> Result<Tensor, TrainError> {
+        let mut x = self.embed(tokens, extent)?;
+        for index in 0..self.spec.layers.len() {
+            x = self.block(index, &x, extent)?;
+        }
+        let mut logits = linear(&self.final_norm(&x)?, &self.head()?, Stored::OutIn)?;
+        if let Some(scale) = self.spec.logit_scale {
+            logits = (logits * scale)?;
+        }
+        match self.spec.logit_softcap {
+            Some(cap) => Ok(((logits / cap)?.tanh()? * cap)?),
+            None => Ok(logits),
+        }
+    }
+
     /// The hidden states after every block, and last the one after the final norm.
+    ///
+    /// # Shapes
+    /// `tokens`: `[batch · seq]`, results: `[batch · seq, d_model]` f32.
     ///
     /// # Errors
     /// As [`Network::block`].
@@ -199,29 +249,43 @@ impl Network {
         self.linear(last, &inner)
     }
 
-    fn weight(&self, spec: &LinearSpec) -> Result<Tensor, TrainError> {
-        let mut weight = self.params.tensor(&spec.weight_name())?.clone();
-        let Some(rounding) = self.rounded.get(&spec.name) else { return Ok(weight) };
-        // An adapter of a rounded weight is rounded with it, so that merging changes nothing.
-        if let Some(adapter) = self.adapters.get(&spec.name) {
-            weight = (weight + adapter.product(&self.params, spec.layout)?)?;
+    /// A table of embeddings as the forward pass uses it.
+    fn table(&self, module: &str) -> Result<Tensor, TrainError> {
+        let table = self.params.tensor(&format!("{module}.weight"))?;
+        match self.rounded.get(module) {
+            Some(rounding) => Ok(rounding.apply(table, Stored::OutIn)?),
+            None => Ok(table.clone()),
         }
-        Ok(match rounding {
-            Rounding::Fitted(config) => fake_quant(&weight, spec.layout, config)?,
-            Rounding::Kept(grid) => on_grid(&weight, spec.layout, grid)?,
-        })
+    }
+
+    /// A weight with what its adapter adds, in its stored layout and before rounding.
+    pub(crate) fn adapted(&self, module: &str, stored: Stored) -> Result<Tensor, TrainError> {
+        let weight = self.params.tensor(&format!("{module}.weight"))?;
+        match self.adapters.get(module) {
+            Some(adapter) => Ok((weight + adapter.product(&self.params, stored)?)?),
+            None => Ok(weight.clone()),
+        }
+    }
+
+    fn weight(&self, spec: &LinearSpec) -> Result<Tensor, TrainError> {
+        match self.rounded.get(&spec.name) {
+            Some(rounding) => Ok(rounding.apply(&self.adapted(&spec.name, spec.layout)?, spec.layout)?),
+            None => Ok(self.params.tensor(&spec.weight_name())?.clone()),
+        }
     }
 
     fn linear(&self, spec: &LinearSpec, x: &Tensor) -> Result<Tensor, TrainError> {
         let mut y = linear(x, &self.weight(spec)?, spec.layout)?;
-        if let Some(adapter) = self.adapters.get(&spec.name)
-            && !self.rounded.contains_key(&spec.name)
+        // Where the weight is rounded, the adapter is in it already.
+        if let Some(adapter) =
+            self.adapters.get(&spec.name).filter(|_| !self.rounded.contains_key(&spec.name))
         {
             y = (y + adapter.apply(&self.params, x)?)?;
         }
-        let Some(bias) = spec.bias_name() else { return Ok(y) };
-        let bias = cast(self.params.tensor(&bias)?, y.dtype())?;
-        Ok(y.broadcast_add(&bias)?)
+        match spec.bias_name() {
+            Some(bias) => Ok(add_bias(&y, self.params.tensor(&bias)?)?),
+            None => Ok(y),
+        }
     }
 
     fn opt_norm(&self, x: &Tensor, spec: Option<&NormSpec>, out: DType) -> Result<Tensor, TrainError> {

@@ -12,32 +12,46 @@ use tenuis_core::Layout as Stored;
 ///
 /// Its weights stand in memory as f32; [`ModelTeacher`](crate::ModelTeacher) runs a checkpoint as it is stored instead.
 #[derive(Debug)]
-pub struct NetworkTeacher(Network);
+pub struct NetworkTeacher {
+    network: Network,
+    identity: Option<String>,
+}
 
 impl NetworkTeacher {
     /// Takes a network and freezes it.
     pub fn new(mut network: Network) -> Self {
         network.params.freeze();
-        Self(network)
+        Self { network, identity: None }
+    }
+
+    /// Says what tells it from any other, such as the hash of its checkpoint, so that its answers can be cached.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<String>) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// The network.
     pub const fn network(&self) -> &Network {
-        &self.0
+        &self.network
     }
 }
 
 impl Teacher for NetworkTeacher {
     fn vocab(&self) -> usize {
-        self.0.spec().vocab
+        self.network.spec().vocab
     }
 
     fn blocks(&self) -> usize {
-        self.0.spec().layers.len()
+        self.network.spec().layers.len()
     }
 
     fn width(&self) -> usize {
-        self.0.spec().d_model
+        self.network.spec().d_model
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.identity.clone()
     }
 
     fn answer(
@@ -47,7 +61,7 @@ impl Teacher for NetworkTeacher {
         extent: Extent,
         states: &[usize],
     ) -> Result<Answer, TrainError> {
-        let network = &self.0;
+        let network = &self.network;
         let layers = self.blocks();
         if let Some(&layer) = states.iter().find(|&&state| state >= layers) {
             return Err(TrainError::Layer { layer, model: "teacher", layers });

@@ -1,5 +1,6 @@
 //! What a student is trained toward.
 
+use crate::error::TrainError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,11 @@ pub struct Objective {
     /// keeps its size.
     #[schemars(range(min = 0.1, max = 100.0))]
     pub temperature: f64,
+    /// How many of the teacher's tokens are told apart at each position: its k likeliest ones, while all others count as
+    /// one class. Without it every token is. The divergence over the k + 1 classes is never above the whole one, and equals
+    /// it where k is the vocabulary. It is what [`CachedTeacher`](crate::CachedTeacher) keeps.
+    #[schemars(range(min = 1))]
+    pub top_k: Option<usize>,
     /// Weight of the match of hidden states (Jiao et al. 2019, TinyBERT, 1909.10351), each through a learned projection
     /// where the widths differ.
     #[schemars(range(min = 0.0))]
@@ -49,6 +55,7 @@ impl Default for Objective {
             kd: 1.0,
             divergence: Divergence::ForwardKl,
             temperature: 1.0,
+            top_k: None,
             hidden: 0.0,
             layer_map: None,
         }
@@ -64,6 +71,36 @@ impl Objective {
     /// Whether a teacher is needed.
     pub fn needs_teacher(&self) -> bool {
         self.kd > 0.0 || self.hidden > 0.0
+    }
+
+    /// Checks weights, temperature and `top_k` against the teacher's vocabulary.
+    pub(crate) fn validate(&self, vocab: usize, has_teacher: bool) -> Result<(), TrainError> {
+        for (option, value) in [("ce", self.ce), ("kd", self.kd), ("hidden", self.hidden)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(TrainError::Option { option, value: value.to_string(), allowed: "at least 0" });
+            }
+        }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            let value = self.temperature.to_string();
+            return Err(TrainError::Option { option: "temperature", value, allowed: "above 0" });
+        }
+        if let Some(k) = self.top_k.filter(|k| !(1..=vocab).contains(k)) {
+            let allowed = "at least 1 and at most the vocabulary";
+            return Err(TrainError::Option { option: "top_k", value: k.to_string(), allowed });
+        }
+        let needs = self.needs_teacher();
+        if (needs && !has_teacher) || (self.ce == 0.0 && !needs) {
+            let allowed = if needs {
+                "only ce above 0, as there is no teacher"
+            } else if has_teacher {
+                "above 0 in one term at least"
+            } else {
+                "above 0 in ce, as there is no teacher"
+            };
+            let value = format!("ce {}, kd {}, hidden {}", self.ce, self.kd, self.hidden);
+            return Err(TrainError::Option { option: "objective", value, allowed });
+        }
+        Ok(())
     }
 
     /// The teacher block for each of `student` blocks: the given map, or an even spread

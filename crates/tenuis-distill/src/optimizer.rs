@@ -1,4 +1,8 @@
 //! AdamW without temporaries.
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 use crate::error::TrainError;
 use crate::ops::Lent;

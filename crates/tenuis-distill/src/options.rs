@@ -27,8 +27,8 @@ pub enum Precision {
     F32,
     /// bfloat16: half the memory for activations. On a CPU products run in f32 all the same, so it is not faster there.
     Bf16,
-    /// float16, with a loss scale that doubles after 200 good steps and halves at every overflow, whose step is skipped
-    /// (Micikevicius et al. 2017, 1710.03740).
+    /// float16, with a loss scale that begins at 2¹⁶, doubles after 200 good steps (up to 2²⁴) and halves at every overflow
+    /// (down to 1), whose step is skipped and counted (Micikevicius et al. 2017, 1710.03740).
     F16,
 }
 
@@ -94,11 +94,14 @@ pub struct TrainOptions {
     pub valid_every: usize,
     /// The most sequences of the validation text that are read, evenly spaced.
     pub valid_sequences: usize,
-    /// Stops after so many validations without a better one and returns to the best; 0 for never.
+    /// Stops after so many validations in a row whose objective is not below the best so far. With any number but 0, the
+    /// network has the weights of the best validation in the end, however the run ended; 0 for neither. Needs a validation
+    /// text and `valid_every`.
     pub patience: usize,
     /// Steps between saved states, where there is a place to save them; 0 for never.
     pub save_every: usize,
-    /// Skipped steps in a row (loss or gradient not finite) beyond which the run fails.
+    /// Skipped steps in a row (loss or gradient not finite) beyond which the run fails. A skipped step changes neither
+    /// weights nor moments.
     pub max_skipped: usize,
 }
 
@@ -131,7 +134,9 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// The learning rate of a step, counted from 0.
+    /// The learning rate of a step, counted from 0: `learning_rate · (step + 1) / warmup` during the warm-up, and from there
+    /// to `steps`, with the share `d` done, `learning_rate · (m + (1 − m) · f(d))` where `m` is `min_learning_rate` and `f` is
+    /// `½ (1 + cos πd)`, `1 − d` or 1.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {
             return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
@@ -146,7 +151,12 @@ impl TrainOptions {
         self.learning_rate * (self.min_learning_rate + (1.0 - self.min_learning_rate) * left)
     }
 
-    pub(crate) fn validate(&self) -> Result<(), TrainError> {
+    /// Checks what the types cannot; `has_valid` says whether there is a validation text.
+    pub(crate) fn validate(&self, has_valid: bool) -> Result<(), TrainError> {
+        if self.patience > 0 && (!has_valid || self.valid_every == 0) {
+            let allowed = "0 without a validation text or without valid_every";
+            return Err(TrainError::Option { option: "patience", value: self.patience.to_string(), allowed });
+        }
         for (option, value) in [
             ("steps", self.steps),
             ("batch_size", self.batch_size),
@@ -204,6 +214,9 @@ mod tests {
     #[test]
     fn senseless_options_are_refused() {
         let bad = TrainOptions { beta2: 1.0, ..TrainOptions::default() };
-        assert_eq!(bad.validate().unwrap_err().to_string(), "beta2 = 1: must be at least 0 and below 1");
+        assert_eq!(bad.validate(true).unwrap_err().to_string(), "beta2 = 1: must be at least 0 and below 1");
+        let blind = TrainOptions { patience: 2, ..TrainOptions::default() };
+        assert!(blind.validate(true).is_ok());
+        assert!(matches!(blind.validate(false), Err(TrainError::Option { option: "patience", .. })));
     }
 }

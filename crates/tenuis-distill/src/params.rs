@@ -2,17 +2,19 @@
 
 use crate::error::TrainError;
 use candle_core::{Device, Shape, Tensor, Var};
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tenuis_core::{Layout as Stored, Weight};
-use tenuis_spec::DecoderSpec;
+use tenuis_spec::{DecoderSpec, LayerSpec, LinearSpec, NormSpec};
 
 /// Named f32 tensors; those that are trained are candle variables.
 #[derive(Debug, Default)]
 pub struct Params {
     entries: BTreeMap<String, Entry>,
+    /// Weights and biases of the spec's norms.
+    norms: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -21,7 +23,28 @@ enum Entry {
     Trained(Var),
 }
 
-/// Patterns that choose parameters by name: `*` for all, `norms` for every norm, else globs over tensor names.
+/// Patterns that choose parameters; one that any of them matches is chosen.
+///
+/// `norms` stands for the weights and biases of every norm of the spec, those of query and key heads included, whatever
+/// they are called; anything else is a glob over tensor names, in which `*` also matches dots (`*` alone is everything,
+/// `model.layers.3.*` a layer, `*.bias` every bias).
+///
+/// ```
+/// use tenuis_distill::{Params, Selection};
+/// # let config = serde_json::json!({"model_type": "llama", "vocab_size": 16, "hidden_size": 8, "intermediate_size": 16,
+/// #     "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2});
+/// # let spec = tenuis_spec::DecoderSpec::from_config(&config)?;
+/// let mut params = Params::random(&spec, 0)?;
+/// params.train(&Selection(vec!["norms".into(), "*.q_proj.weight".into()]))?;
+/// let names: Vec<_> = params.trained().map(|(name, _)| name).collect();
+/// assert_eq!(names, [
+///     "model.layers.0.input_layernorm.weight",
+///     "model.layers.0.post_attention_layernorm.weight",
+///     "model.layers.0.self_attn.q_proj.weight",
+///     "model.norm.weight",
+/// ]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection(pub Vec<String>);
 
@@ -31,25 +54,24 @@ impl Selection {
         Self(vec!["*".to_owned()])
     }
 
-    fn matches(&self, name: &str, vector: bool) -> Result<bool, TrainError> {
-        for pattern in &self.0 {
-            if pattern == "norms" {
-                if vector && name.ends_with("norm.weight")
-                    || name.contains("layernorm")
-                    || name.contains(".ln_")
-                {
-                    return Ok(true);
-                }
-                continue;
-            }
-            let glob = Glob::new(pattern)
-                .map_err(|e| TrainError::Pattern { pattern: pattern.clone(), problem: e.to_string() })?;
-            if glob.compile_matcher().is_match(name) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Whether norms are chosen, and what else is.
+    fn compile(&self) -> Result<(bool, Vec<GlobMatcher>), TrainError> {
+        let globs = self.0.iter().filter(|p| *p != NORMS).map(|p| matcher(p)).collect::<Result<_, _>>()?;
+        Ok((self.0.iter().any(|p| p == NORMS), globs))
     }
+}
+
+/// The pattern that stands for every norm.
+const NORMS: &str = "norms";
+
+pub(crate) fn matcher(pattern: &str) -> Result<GlobMatcher, TrainError> {
+    let wrong =
+        |e: globset::Error| TrainError::Pattern { pattern: pattern.to_owned(), problem: e.to_string() };
+    Ok(Glob::new(pattern).map_err(wrong)?.compile_matcher())
+}
+
+fn norms(spec: &DecoderSpec) -> impl Iterator<Item = &NormSpec> {
+    spec.layers.iter().flat_map(LayerSpec::norms).chain(&spec.final_norm).chain(&spec.embedding.norm)
 }
 
 impl Params {
@@ -62,7 +84,8 @@ impl Params {
         spec: &DecoderSpec,
         mut read: impl FnMut(&tenuis_spec::TensorSpec) -> Result<Vec<f32>, TrainError>,
     ) -> Result<Self, TrainError> {
-        let mut params = Self::default();
+        let names = |n: &NormSpec| [format!("{}.weight", n.name), format!("{}.bias", n.name)];
+        let mut params = Self { norms: norms(spec).flat_map(names).collect(), ..Self::default() };
         for tensor in spec.tensors() {
             let values = read(&tensor)?;
             params.insert(&tensor.name, values, &tensor.shape)?;
@@ -82,24 +105,17 @@ impl Params {
             .iter()
             .flat_map(|l| {
                 let linears = l.linears();
-                let last = linears.last().map(tenuis_spec::LinearSpec::weight_name);
+                let last = linears.last().map(LinearSpec::weight_name);
                 [Some(l.attention.o.weight_name()), last].into_iter().flatten().collect::<Vec<_>>()
             })
             .collect();
-        let norms: Vec<(String, f32)> = spec
-            .layers
-            .iter()
-            .flat_map(|l| l.norms())
-            .chain(&spec.final_norm)
-            .chain(&spec.embedding.norm)
-            .map(|n| (format!("{}.weight", n.name), if n.plus_one { 0.0 } else { 1.0 }))
-            .collect();
+        let norms: BTreeMap<String, f32> =
+            norms(spec).map(|n| (format!("{}.weight", n.name), if n.plus_one { 0.0 } else { 1.0 })).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self::read(spec, |tensor| {
             let count = tensor.shape.iter().product();
             if tensor.module.is_none() {
-                let one = norms.iter().find(|(name, _)| *name == tensor.name).map_or(0.0, |n| n.1);
-                return Ok(vec![one; count]);
+                return Ok(vec![norms.get(&tensor.name).copied().unwrap_or(0.0); count]);
             }
             let scale = 0.02 * if writes.contains(&tensor.name) { residual } else { 1.0 };
             Ok((0..count).map(|_| scale * normal(&mut rng)).collect())
@@ -139,9 +155,10 @@ impl Params {
     /// # Errors
     /// [`TrainError::Pattern`], [`TrainError::NothingToTrain`].
     pub fn train(&mut self, selection: &Selection) -> Result<(), TrainError> {
+        let (all_norms, globs) = selection.compile()?;
         for (name, entry) in &mut self.entries {
             let tensor = entry.tensor().clone();
-            let chosen = selection.matches(name, tensor.rank() == 1)?;
+            let chosen = (all_norms && self.norms.contains(name)) || globs.iter().any(|g| g.is_match(name));
             *entry = match (chosen, &*entry) {
                 (true, Entry::Frozen(_)) => Entry::Trained(Var::from_tensor(&tensor)?),
                 (false, Entry::Trained(_)) => Entry::Frozen(tensor.detach()),

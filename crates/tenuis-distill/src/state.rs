@@ -1,8 +1,9 @@
 //! Saving a run so that it goes on as if nothing had been.
 
 use crate::error::TrainError;
+use crate::trainer::ValidRecord;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,56 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "train-state.safetensors";
 /// The entry of its metadata.
 const ENTRY: &str = "tenuis.train";
+
+/// A number that comes back from JSON to the last bit, and whatever it is: text rounds, and has no NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Exact(pub(crate) f64);
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0.to_bits())
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|bits| Self(f64::from_bits(bits)))
+    }
+}
+
+/// A [`ValidRecord`] as it is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Validation {
+    pub(crate) step: usize,
+    loss: Exact,
+    nll: Exact,
+    divergence: Exact,
+    best: bool,
+}
+
+impl From<ValidRecord> for Validation {
+    fn from(record: ValidRecord) -> Self {
+        Self {
+            step: record.step,
+            loss: Exact(record.valid_loss),
+            nll: Exact(record.valid_nll),
+            divergence: Exact(record.valid_divergence),
+            best: record.best,
+        }
+    }
+}
+
+impl From<Validation> for ValidRecord {
+    fn from(saved: Validation) -> Self {
+        Self {
+            step: saved.step,
+            valid_loss: saved.loss.0,
+            valid_nll: saved.nll.0,
+            valid_divergence: saved.divergence.0,
+            best: saved.best,
+        }
+    }
+}
 
 /// What is known besides the tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,13 +78,14 @@ pub(crate) struct Progress {
     /// The loss scale and the good steps since it changed.
     pub(crate) loss_scale: f32,
     pub(crate) good_steps: usize,
-    /// The best validation loss and how many came after it.
-    pub(crate) best: Option<f64>,
+    /// The best validation, how many came after it, and the last.
+    pub(crate) best: Option<Validation>,
     pub(crate) since_best: usize,
+    pub(crate) last_valid: Option<Validation>,
     /// Training losses by step.
-    pub(crate) losses: Vec<(usize, f64)>,
+    pub(crate) losses: Vec<(usize, Exact)>,
     /// Seconds spent.
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Exact,
 }
 
 /// A run's state: progress and named tensors (weights, moments, the best weights).
@@ -101,4 +153,20 @@ impl State {
 
 fn bytes_of(values: &[f32]) -> &[u8] {
     bytemuck::cast_slice(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_to_the_last_bit() {
+        for value in [0.1 + 0.2, f64::MIN_POSITIVE / 3.0, f64::INFINITY, -0.0, 1.0 / 3.0] {
+            let text = serde_json::to_string(&Exact(value)).unwrap();
+            let back: Exact = serde_json::from_str(&text).unwrap();
+            assert_eq!(back.0.to_bits(), value.to_bits());
+        }
+        let text = serde_json::to_string(&Exact(f64::NAN)).unwrap();
+        assert!(serde_json::from_str::<Exact>(&text).unwrap().0.is_nan());
+    }
 }

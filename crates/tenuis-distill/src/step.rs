@@ -1,20 +1,19 @@
 //! The loss of a batch and its gradients.
 
 use crate::error::TrainError;
+use crate::matching::{Match, match_blocks};
 use crate::network::{Extent, Network};
 use crate::objective::Objective;
-use crate::ops::linear::linear;
-use crate::ops::loss::{Distil, HeadLoss, Parts};
+use crate::ops::divergence::Distil;
+use crate::ops::loss::{HeadLoss, Parts};
 use crate::ops::seed::seed;
 use crate::options::TrainOptions;
-use crate::params::normal;
 use crate::teacher::{Answer, Teacher};
 use crate::trainer::Texts;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use tenuis_core::Layout as Stored;
+use candle_core::{Tensor, Var};
+use std::collections::BTreeSet;
+use tenuis_spec::Positions;
 
 /// The terms of an objective on a batch: means over its tokens.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +39,8 @@ pub(crate) struct Stepper<'a> {
     teacher: Option<&'a mut dyn Teacher>,
     objective: &'a Objective,
     options: &'a TrainOptions,
-    /// For every student block whose states are matched: the teacher's block and the projection, where widths differ.
-    matches: Vec<(usize, usize, Option<(String, Var)>)>,
+    /// One for every student block, where hidden states are matched at all.
+    matches: Vec<Match>,
 }
 
 impl<'a> Stepper<'a> {
@@ -52,25 +51,33 @@ impl<'a> Stepper<'a> {
         options: &'a TrainOptions,
     ) -> Result<Self, TrainError> {
         let student = network.spec();
-        for (option, value) in [("ce", objective.ce), ("kd", objective.kd), ("hidden", objective.hidden)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(TrainError::Option { option, value: value.to_string(), allowed: "at least 0" });
-            }
+        objective.validate(student.vocab, teacher.is_some())?;
+        network.check_rounded()?;
+        if let Positions::Learned { rows, offset, .. } = &student.positions
+            && options.seq_len + offset > *rows
+        {
+            let value = options.seq_len.to_string();
+            let allowed = "at most the positions that the model has learned";
+            return Err(TrainError::Option { option: "seq_len", value, allowed });
         }
-        if !(objective.temperature.is_finite() && objective.temperature > 0.0) {
-            let value = objective.temperature.to_string();
-            return Err(TrainError::Option { option: "temperature", value, allowed: "above 0" });
-        }
-        let (needs, none) = (objective.needs_teacher(), teacher.is_none());
-        if (needs && none) || (objective.ce == 0.0 && !needs) {
-            let allowed =
-                if none { "above 0 in ce, as there is no teacher" } else { "above 0 in one term at least" };
-            return Err(TrainError::Option { option: "objective", value: "0".to_owned(), allowed });
+        if network.params.trained().next().is_none() {
+            return Err(TrainError::NothingToTrain {
+                patterns: Vec::new(),
+                names: network.params.names().count(),
+                example: network.params.names().next().unwrap_or_default().to_owned(),
+            });
         }
         let mut matches = Vec::new();
         if let Some(teacher) = &teacher {
             if teacher.vocab() != student.vocab {
                 return Err(TrainError::Vocabulary { teacher: teacher.vocab(), student: student.vocab });
+            }
+            if let Some((k, temperature)) = teacher.top_k()
+                && (objective.top_k, objective.temperature) != (Some(k), temperature)
+            {
+                let value = format!("{:?} at temperature {}", objective.top_k, objective.temperature);
+                let allowed = "that of the cached teacher, and so must the temperature";
+                return Err(TrainError::Option { option: "top_k", value, allowed });
             }
             if objective.hidden > 0.0 {
                 matches =
@@ -82,25 +89,36 @@ impl<'a> Stepper<'a> {
 
     /// What is trained: parameters by name, then projections.
     pub(crate) fn trained(&self) -> Vec<(&str, &Var)> {
-        let projections = self.matches.iter().filter_map(|m| m.2.as_ref());
+        let projections = self.matches.iter().filter_map(|m| m.projection.as_ref());
         self.network.params.trained().chain(projections.map(|(name, var)| (name.as_str(), var))).collect()
     }
 
     /// A hash of everything that decides the course of the run.
     pub(crate) fn fingerprint(&self, texts: &Texts) -> Result<String, TrainError> {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{:?}\n{:?}\n", self.options, self.objective).as_bytes());
+        let network = &*self.network;
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(format!("{:?}\n{:?}\n{:?}", self.options, self.objective, network.spec()).as_bytes());
         for sequences in std::iter::once(&texts.train).chain(&texts.valid) {
-            hasher.update(bytemuck::cast_slice(sequences.tokens()));
+            part(bytemuck::cast_slice(sequences.tokens()));
         }
-        for name in self.network.params.names() {
-            hasher.update(name.as_bytes());
-            hasher.update(bytemuck::cast_slice(&self.network.params.values(name)?));
+        for name in network.params.names() {
+            part(name.as_bytes());
+            part(bytemuck::cast_slice(&network.params.values(name)?));
         }
-        hasher.update(self.network.rounding_identity().as_bytes());
+        self.trained().iter().for_each(|(name, _)| part(name.as_bytes()));
+        for (module, rounding) in &network.rounded {
+            part(format!("{module} {}", rounding.identity()).as_bytes());
+        }
+        for (module, adapter) in &network.adapters {
+            part(format!("{module} {}", adapter.scale()).as_bytes());
+        }
         if let Some(teacher) = &self.teacher {
-            hasher
-                .update(format!("{} {} {}\n", teacher.vocab(), teacher.blocks(), teacher.width()).as_bytes());
+            let size = (teacher.vocab(), teacher.blocks(), teacher.width());
+            part(format!("{size:?} {:?}", teacher.identity()).as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -154,8 +172,17 @@ impl<'a> Stepper<'a> {
         if !self.objective.needs_teacher() {
             return Ok(None);
         }
-        let states: Vec<usize> = self.matches.iter().map(|m| m.1).collect();
-        self.teacher.as_mut().map(|t| t.answer(sequences, tokens, extent, &states)).transpose()
+        let states: Vec<usize> = self.matches.iter().map(|m| m.source).collect();
+        let Some(teacher) = &mut self.teacher else { return Ok(None) };
+        let answer = teacher.answer(sequences, tokens, extent, &states)?;
+        if answer.states.len() != states.len() {
+            return Err(TrainError::Shape {
+                name: "teacher states".to_owned(),
+                expected: vec![states.len()],
+                found: vec![answer.states.len()],
+            });
+        }
+        Ok(Some(answer))
     }
 
     fn terms(&self, head_loss: f64, hidden: f64, parts: Parts) -> Terms {
@@ -181,6 +208,7 @@ impl<'a> Stepper<'a> {
             weight: self.objective.kd as f32,
             divergence: self.objective.divergence,
             temperature: self.objective.temperature as f32,
+            top_k: self.objective.top_k,
             teacher: answer.rows,
         });
         let mut loss = HeadLoss::new(targets.into(), self.objective.ce as f32, distil);
@@ -197,13 +225,9 @@ impl<'a> Stepper<'a> {
         x: &Tensor,
         answer: Option<&Answer>,
     ) -> Result<Option<Tensor>, TrainError> {
-        let Some(at) = self.matches.iter().position(|m| m.0 == block) else { return Ok(None) };
+        let Some(at) = self.matches.iter().position(|m| m.block == block) else { return Ok(None) };
         let Some(state) = answer.and_then(|a| a.states.get(at)) else { return Ok(None) };
-        let projected = match &self.matches[at].2 {
-            Some((_, projection)) => linear(x, projection.as_tensor(), Stored::OutIn)?,
-            None => x.clone(),
-        };
-        Ok(Some((projected - state)?.sqr()?.mean_all()?))
+        self.matches[at].loss(x, state).map(Some)
     }
 
     fn at_once(
@@ -243,6 +267,22 @@ impl<'a> Stepper<'a> {
         Ok((self.terms(value, hidden, parts), grads))
     }
 
+    /// The first block that a gradient must come back to; all of them where hidden states are matched or the embedding is
+    /// trained.
+    fn first_trained_block(&self, embedding: bool) -> usize {
+        if embedding || !self.matches.is_empty() {
+            return 0;
+        }
+        let network = &*self.network;
+        let trained: BTreeSet<&str> = network.params.trained().map(|(name, _)| name).collect();
+        let is_trained = |layer: &tenuis_spec::LayerSpec| {
+            let own = layer.tensors().iter().any(|t| trained.contains(t.name.as_str()));
+            own || layer.linears().iter().any(|l| network.adapters.contains_key(&l.name))
+        };
+        let layers = &network.spec().layers;
+        layers.iter().position(is_trained).unwrap_or(layers.len())
+    }
+
     /// As [`Stepper::at_once`] with the graph of one block at a time: only the blocks' inputs are kept.
     fn by_block(
         &mut self,
@@ -254,13 +294,18 @@ impl<'a> Stepper<'a> {
     ) -> Result<(Terms, Vec<Option<Tensor>>), TrainError> {
         let share = self.objective.hidden / self.matches.len().max(1) as f64;
         let blocks = self.network.spec().layers.len();
-        let mut inputs = vec![self.network.embed(tokens, extent)?.detach()];
+        let embedded = self.network.embed(tokens, extent)?;
+        let (embedding, mut x) = (embedded.track_op(), embedded.detach());
+        drop(embedded);
+        let mut inputs = Vec::with_capacity(blocks);
         for index in 0..blocks {
-            let next = self.network.block(index, &inputs[index], extent)?.detach();
-            inputs.push(next);
+            let next = self.network.block(index, &x, extent)?.detach();
+            inputs.push(std::mem::replace(&mut x, next));
         }
+        let first = self.first_trained_block(embedding);
         let mut grads: Vec<Option<Tensor>> = vec![None; self.trained().len()];
-        let last = Var::from_tensor(&inputs.pop().unwrap_or_else(|| inputs[0].clone()))?;
+        let last = Var::from_tensor(&x)?;
+        drop(x);
         let mut hidden = 0.0;
         let states = answer.as_ref().map(|a| Answer { rows: a.rows.clone(), states: a.states.clone() });
         let normed = self.network.final_norm(last.as_tensor())?;
@@ -268,7 +313,7 @@ impl<'a> Stepper<'a> {
         let value = f64::from(loss.to_scalar::<f32>()?);
         let mut store = (loss * factor)?.backward()?;
         let mut grad = self.collect(&mut store, &last, &mut grads)?;
-        for index in (0..blocks).rev() {
+        for index in (first..blocks).rev() {
             let input = Var::from_tensor(&inputs[index])?;
             inputs.truncate(index);
             let output = self.network.block(index, input.as_tensor(), extent)?;
@@ -280,9 +325,8 @@ impl<'a> Stepper<'a> {
             let mut store = total.backward()?;
             grad = self.collect(&mut store, &input, &mut grads)?;
         }
-        let embedded = self.network.embed(tokens, extent)?;
-        if embedded.track_op() {
-            let mut store = seed(&embedded, grad)?.backward()?;
+        if embedding {
+            let mut store = seed(&self.network.embed(tokens, extent)?, grad)?.backward()?;
             self.merge(&mut store, &mut grads)?;
         }
         Ok((self.terms(value, hidden, parts), grads))
@@ -332,41 +376,4 @@ impl<'a> Stepper<'a> {
             .map(|((_, var), grad)| grad.map_or_else(|| Ok(var.zeros_like()?), Ok))
             .collect()
     }
-}
-
-/// Pairs student blocks with teacher blocks and makes projections where the widths differ.
-fn match_blocks(
-    blocks: usize,
-    width: usize,
-    teacher: &dyn Teacher,
-    objective: &Objective,
-    random_seed: u64,
-) -> Result<Vec<(usize, usize, Option<(String, Var)>)>, TrainError> {
-    let map = objective.teacher_blocks(blocks, teacher.blocks());
-    if map.len() != blocks {
-        let value = format!("{map:?}");
-        return Err(TrainError::Option {
-            option: "layer_map",
-            value,
-            allowed: "one teacher block for every student block",
-        });
-    }
-    if let Some(&layer) = map.iter().find(|&&l| l >= teacher.blocks()) {
-        return Err(TrainError::Layer { layer, model: "teacher", layers: teacher.blocks() });
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(random_seed);
-    rng.set_stream(1 << 32);
-    let wide = teacher.width();
-    map.into_iter()
-        .enumerate()
-        .map(|(block, source)| {
-            if wide == width {
-                return Ok((block, source, None));
-            }
-            let deviation = 1.0 / (width as f32).sqrt();
-            let values: Vec<f32> = (0..wide * width).map(|_| deviation * normal(&mut rng)).collect();
-            let var = Var::from_vec(values, (wide, width), &Device::Cpu)?;
-            Ok((block, source, Some((format!("projection.{block}"), var))))
-        })
-        .collect()
 }

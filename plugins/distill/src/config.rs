@@ -22,10 +22,6 @@ pub(crate) struct DistillConfig {
     pub(crate) objective: Objective,
     /// How it learns.
     pub(crate) training: TrainOptions,
-    /// Keeps the teacher's so many likeliest tokens of every position on disk, so that it need not run again in a second
-    /// pass over the text. 8 bytes for each; worth it for a large teacher and several passes.
-    #[schemars(range(min = 1))]
-    pub(crate) top_k: Option<usize>,
 }
 
 /// How a student begins.

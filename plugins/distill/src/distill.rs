@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::DType;
-use tenuis_distill::{Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train};
+use tenuis_distill::{
+    CachedTeacher, Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train,
+};
 use tenuis_plugin::{
     Capabilities, CheckpointView, FailureKind, Host, LogLevel, Model, ModelEmitter, ModelTechnique,
     TechniqueError, Tokens,
@@ -77,9 +79,8 @@ impl ModelTechnique for Distill {
         }
         let options = &self.config.training;
         let texts = texts(model, options, student.network.spec().vocab)?;
-        let mut taught: Option<Box<dyn Teacher>> = if self.config.objective.needs_teacher() {
-            let teacher = network(teacher, spec(teacher)?, str::to_owned)?;
-            Some(Box::new(NetworkTeacher::new(teacher)))
+        let mut taught = if self.config.objective.needs_teacher() {
+            Some(self.teacher(teacher, &texts, model.state_dir())?)
         } else {
             None
         };
@@ -106,6 +107,24 @@ impl ModelTechnique for Distill {
 }
 
 impl Distill {
+    /// The teacher, whose likeliest tokens are kept on disk where the objective asks for no more than those.
+    fn teacher(
+        &self,
+        view: &CheckpointView<'_>,
+        texts: &Texts,
+        state: Option<&Path>,
+    ) -> Result<Box<dyn Teacher>, TechniqueError> {
+        let network = network(view, spec(view)?, str::to_owned)?;
+        let teacher = NetworkTeacher::new(network).with_identity(view.hash().map(str::to_owned));
+        let objective = &self.config.objective;
+        Ok(match state.filter(|_| objective.top_k.is_some() && view.hash().is_some()) {
+            Some(dir) => {
+                Box::new(CachedTeacher::open(teacher, &texts.train, objective, dir).map_err(|e| failure(&e))?)
+            }
+            None => Box::new(teacher),
+        })
+    }
+
     /// The student, with what is trained chosen and what is rounded named.
     fn student(
         &self,

@@ -161,14 +161,19 @@ fn softmax(scores: &mut [f32]) {
 /// # Shapes
 /// `q`: `[batch · seq, n_q · head_dim]`, `k`, `v`: `[batch · seq, n_kv · head_dim]`, before rotation; result as `q`.
 pub(crate) fn attend(plan: &Arc<Plan>, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attend(Arc::clone(plan)))
+    let op = Attend { plan: Arc::clone(plan), tracked: [q.track_op(), k.track_op(), v.track_op()] };
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
 
-struct Attend(Arc<Plan>);
+struct Attend {
+    plan: Arc<Plan>,
+    /// Whether queries, keys and values want a gradient.
+    tracked: [bool; 3],
+}
 
 impl Attend {
     fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-        let plan = &*self.0;
+        let plan = &*self.plan;
         let AttentionSpec { n_q, n_kv, head_dim: dim, .. } = plan.spec;
         let share = n_q / n_kv;
         let mut by_head = vec![0.0; q.len()];
@@ -193,7 +198,7 @@ impl Attend {
     /// With `o = p v`, `p = softmax(s)`, `s = scale · q kᵀ`: `∂v = pᵀ g`, `∂p = g vᵀ`, `∂s = p ∘ (∂p − Σ p ∂p)`,
     /// `∂q = scale · ∂s k`, `∂k = scale · ∂sᵀ q`; keys and values are summed over the queries' heads that share them.
     fn backward(&self, [q, k, v, grad]: [&[f32]; 4]) -> [Vec<f32>; 3] {
-        let plan = &*self.0;
+        let plan = &*self.plan;
         let AttentionSpec { n_q, n_kv, head_dim: dim, .. } = plan.spec;
         let (share, one) = (n_q / n_kv, plan.seq * dim);
         let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
@@ -222,7 +227,7 @@ impl Attend {
         [q, k, v, grad]: [&[f32]; 4],
         [dq, dk, dv]: [&mut [f32]; 3],
     ) {
-        let (plan, dim) = (&*self.0, self.0.spec.head_dim);
+        let (plan, dim) = (&*self.plan, self.plan.spec.head_dim);
         let (rows, columns) = (queries.len(), keys.len());
         let (p, capped) = plan.probabilities(q, k, &queries, &keys);
         let (at_q, at_k) = (queries.start * dim..queries.end * dim, keys.start * dim..keys.end * dim);
@@ -279,8 +284,8 @@ impl CustomOp3 for Attend {
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
-        let AttentionSpec { n_q, n_kv, head_dim, .. } = self.0.spec;
-        let rows = self.0.batch * self.0.seq;
+        let AttentionSpec { n_q, n_kv, head_dim, .. } = self.plan.spec;
+        let rows = self.plan.batch * self.plan.seq;
         for (layout, heads) in [(q_layout, n_q), (k_layout, n_kv), (v_layout, n_kv)] {
             if layout.dims() != [rows, heads * head_dim] {
                 let expected = [rows, heads * head_dim];
@@ -305,10 +310,11 @@ impl CustomOp3 for Attend {
         let locks = [lent[0].lock(), lent[1].lock(), lent[2].lock(), lent[3].lock()];
         let values = [locks[0].values()?, locks[1].values()?, locks[2].values()?, locks[3].values()?];
         let [dq, dk, dv] = self.backward([&values[0], &values[1], &values[2], &values[3]]);
+        let [q_grad, k_grad, v_grad] = self.tracked;
         Ok((
-            Some(tensor(dq, q.shape(), q.dtype())?),
-            Some(tensor(dk, k.shape(), k.dtype())?),
-            Some(tensor(dv, v.shape(), v.dtype())?),
+            q_grad.then(|| tensor(dq, q.shape(), q.dtype())).transpose()?,
+            k_grad.then(|| tensor(dk, k.shape(), k.dtype())).transpose()?,
+            v_grad.then(|| tensor(dv, v.shape(), v.dtype())).transpose()?,
         ))
     }
 }
@@ -343,17 +349,17 @@ mod tests {
         }
     }
 
-    fn rope(interleaved: bool, rotary_dim: usize) -> Option<RopeSpec> {
-        Some(RopeSpec { theta: 100.0, rotary_dim, interleaved, scaling: RopeScaling::Default })
+    fn rope(interleaved: bool, rotary_dim: usize) -> RopeSpec {
+        RopeSpec { theta: 100.0, rotary_dim, interleaved, scaling: RopeScaling::Default }
     }
 
     #[test]
     fn gradients_agree_with_differences() {
         for (window, softcap, rope) in [
             (None, None, None),
-            (None, None, rope(false, 6)),
-            (Some(3), None, rope(true, 4)),
-            (None, Some(1.5), rope(false, 4)),
+            (None, None, Some(rope(false, 6))),
+            (Some(3), None, Some(rope(true, 4))),
+            (None, Some(1.5), Some(rope(false, 4))),
         ] {
             let plan = Plan::new(&spec(window, softcap, rope), 2, 5);
             gradients(&[input(&[10, 24], 0), input(&[10, 12], 1), input(&[10, 12], 2)], |v| {

@@ -3,13 +3,14 @@
 use super::{read, tensor};
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use tenuis_core::{GroupedInt, Layout as Stored, Representation};
-use tenuis_quant::{RtnConfig, rtn};
+use tenuis_quant::{QuantError, RtnConfig, rtn};
 
 /// Rounds a weight to the integers that export will store, and passes the gradient straight through
 /// (Bengio et al. 2013, 1308.3432; Jacob et al. 2018, 1712.05877).
 ///
 /// The grid is fitted to every group anew each time, by the very function that writes the final weight, so that what is
-/// trained is what is stored, bit for bit. A grid from minimum to maximum clips nothing, hence no gradient is masked.
+/// trained is what is stored, bit for bit. A grid from minimum to maximum clips nothing, hence no gradient is masked; one
+/// that was shrunk to the least error clips a few weights, which keep their gradient too, so that they can come back.
 ///
 /// # Shapes
 /// `weight`: `[out, in]` or `[in, out]` f32 as stored; groups run along `in`.
@@ -31,18 +32,10 @@ impl CustomOp1 for FakeQuant {
         let (rows, columns) = layout.shape().dims2()?;
         let values = read(weight, layout, self.name())?;
         let wrap = |e: &dyn std::fmt::Display| candle_core::Error::Msg(e.to_string()).bt();
-        let turned;
-        let (values, shape) = match self.stored {
-            Stored::OutIn => (&*values, [rows, columns]),
-            Stored::InOut => {
-                turned = transposed(&values, [rows, columns]);
-                (&*turned, [columns, rows])
-            }
-        };
-        let quantized = rtn(values, shape, &self.config).map_err(|e| wrap(&e))?;
-        let mut dense = dense(&quantized.weight).map_err(|e| wrap(&e))?;
+        let rounded = rounded(&values, [rows, columns], self.stored, &self.config).map_err(|e| wrap(&e))?;
+        let mut dense = dense(&rounded).map_err(|e| wrap(&e))?;
         if self.stored == Stored::InOut {
-            dense = transposed(&dense, shape);
+            dense = transposed(&dense, rounded.shape());
         }
         Ok((CpuStorage::F32(dense), layout.shape().clone()))
     }
@@ -50,6 +43,20 @@ impl CustomOp1 for FakeQuant {
     fn bwd(&self, weight: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(tensor(super::to_vec(grad)?, weight.shape(), DType::F32)?))
     }
+}
+
+/// The integers that a weight `[rows, columns]`, as stored, is rounded to.
+pub(crate) fn rounded(
+    values: &[f32],
+    [rows, columns]: [usize; 2],
+    stored: Stored,
+    config: &RtnConfig,
+) -> std::result::Result<GroupedInt, QuantError> {
+    let quantized = match stored {
+        Stored::OutIn => rtn(values, [rows, columns], config)?,
+        Stored::InOut => rtn(&transposed(values, [rows, columns]), [columns, rows], config)?,
+    };
+    Ok(quantized.weight)
 }
 
 fn dense(weight: &GroupedInt) -> std::result::Result<Vec<f32>, tenuis_core::WeightError> {

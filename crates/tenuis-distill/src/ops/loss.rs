@@ -1,35 +1,19 @@
 //! The head and the losses in one operation, so that the logits never stand in memory whole.
 
+use super::divergence::{Distil, TeacherRows, log_sum};
 use super::matrix::{Matrix, Threads, multiply};
 use super::{Lent, read, tensor};
-use crate::objective::Divergence;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenuis_linalg::float;
 
 /// Logits that are held at a time: 16 MiB of them.
 const CHUNK_LOGITS: usize = 4 << 20;
 
-/// What a teacher says about consecutive positions.
-pub(crate) enum TeacherRows {
-    /// Its logits, `[rows, vocab]`.
-    Logits(Vec<f32>),
-    /// Per row its `k` likeliest tokens and their log-probabilities, at the temperature of the loss.
-    TopK { k: usize, tokens: Vec<u32>, log_probs: Vec<f32> },
-}
-
-/// Gives a teacher's rows as they are needed.
-pub(crate) type TeacherSource = Arc<dyn Fn(Range<usize>) -> Result<TeacherRows> + Send + Sync>;
-
-/// The part of the loss that is knowledge distillation.
-#[derive(Clone)]
-pub(crate) struct Distil {
-    pub(crate) weight: f32,
-    pub(crate) divergence: Divergence,
-    pub(crate) temperature: f32,
-    pub(crate) teacher: TeacherSource,
+/// Rows whose logits are held at a time.
+pub(crate) fn rows_per_chunk(rows: usize, vocab: usize) -> usize {
+    (CHUNK_LOGITS / vocab.max(1)).clamp(16, rows.max(16))
 }
 
 /// What is measured on the way.
@@ -103,7 +87,7 @@ impl HeadLoss {
         let mut total = Parts { positions, ..Parts::default() };
         let share = 1.0 / positions.max(1) as f32;
         let matrix = Matrix::new(weight, [vocab, width]);
-        let chunk = (CHUNK_LOGITS / vocab).clamp(16, rows.max(16));
+        let chunk = rows_per_chunk(rows, vocab);
         let mut logits = Vec::new();
         for first in (0..rows).step_by(chunk) {
             let range = first..(first + chunk).min(rows);
@@ -163,7 +147,7 @@ impl HeadLoss {
                 if let (Some(distil), Some((rows, row))) = (&self.distil, teacher) {
                     divergence = distil.gradient(z, rows, row, &mut grad);
                 }
-                let log_sum = log_softmax_sum(z, 1.0);
+                let log_sum = log_sum(z, 1.0);
                 let nll = f64::from(log_sum - z[target as usize]);
                 let factor = self.ce * share;
                 if factor == 0.0 {
@@ -189,117 +173,6 @@ impl HeadLoss {
             },
         )
     }
-}
-
-/// `log Σ exp(z / T)`.
-#[inline(always)]
-fn log_softmax_sum(z: &[f32], inverse_temperature: f32) -> f32 {
-    let largest = float::max(z);
-    let sum = float::sum(z, |v| float::exp((v - largest) * inverse_temperature));
-    largest * inverse_temperature + sum.ln()
-}
-
-impl Distil {
-    /// The divergence of a row and its gradient towards the student's logits `z`.
-    #[inline(always)]
-    fn gradient(&self, z: &[f32], teacher: &TeacherRows, row: usize, grad: &mut [f32]) -> f64 {
-        let inverse = 1.0 / self.temperature;
-        let log_sum = log_softmax_sum(z, inverse);
-        match teacher {
-            TeacherRows::Logits(logits) => {
-                let t = &logits[row * z.len()..(row + 1) * z.len()];
-                let teacher_sum = log_softmax_sum(t, inverse);
-                self.dense(z, log_sum, t, teacher_sum, grad)
-            }
-            TeacherRows::TopK { k, tokens, log_probs } => {
-                let at = row * k..(row + 1) * k;
-                coarse(z, log_sum, inverse, &tokens[at.clone()], &log_probs[at], grad)
-            }
-        }
-    }
-
-    /// With student `p` and teacher `q`, both at temperature T:
-    /// forward `KL(q‖p)`: `(p − q)/T`; reverse `KL(p‖q)`: `p (log p/q − KL)/T`; Jensen–Shannon with `m = (p + q)/2`:
-    /// `p (log p/m − KL(p‖m))/2T`.
-    #[inline(always)]
-    fn dense(&self, z: &[f32], log_sum: f32, t: &[f32], teacher_sum: f32, grad: &mut [f32]) -> f64 {
-        let inverse = 1.0 / self.temperature;
-        match self.divergence {
-            Divergence::ForwardKl => {
-                let mut lanes = 0.0f64;
-                // In pieces, so that the long sum of f32 terms stays exact.
-                for ((z, t), grad) in z.chunks(512).zip(t.chunks(512)).zip(grad.chunks_mut(512)) {
-                    let mut sum = 0.0f32;
-                    for ((&z, &t), g) in z.iter().zip(t).zip(grad.iter_mut()) {
-                        let (log_p, log_q) = (z * inverse - log_sum, t * inverse - teacher_sum);
-                        let (p, q) = (float::exp(log_p), float::exp(log_q));
-                        *g = (p - q) * inverse;
-                        sum += q * (log_q - log_p);
-                    }
-                    lanes += f64::from(sum);
-                }
-                lanes
-            }
-            Divergence::ReverseKl => {
-                let mut total = 0.0f64;
-                for ((&z, &t), g) in z.iter().zip(t).zip(grad.iter_mut()) {
-                    let (log_p, log_q) = (z * inverse - log_sum, t * inverse - teacher_sum);
-                    *g = log_p - log_q;
-                    total += f64::from(float::exp(log_p) * *g);
-                }
-                for (&z, g) in z.iter().zip(grad.iter_mut()) {
-                    *g = float::exp(z * inverse - log_sum) * (*g - total as f32) * inverse;
-                }
-                total
-            }
-            Divergence::JensenShannon => {
-                let (mut from_p, mut from_q) = (0.0f64, 0.0f64);
-                for ((&z, &t), g) in z.iter().zip(t).zip(grad.iter_mut()) {
-                    let (log_p, log_q) = (z * inverse - log_sum, t * inverse - teacher_sum);
-                    let (p, q) = (float::exp(log_p), float::exp(log_q));
-                    // log m around the larger of the two: neither may vanish first.
-                    let (high, low) = if log_p > log_q { (log_p, log_q) } else { (log_q, log_p) };
-                    let log_m = high + (0.5 * (1.0 + float::exp(low - high))).ln();
-                    *g = log_p - log_m;
-                    from_p += f64::from(p * *g);
-                    from_q += f64::from(q * (log_q - log_m));
-                }
-                for (&z, g) in z.iter().zip(grad.iter_mut()) {
-                    *g = 0.5 * float::exp(z * inverse - log_sum) * (*g - from_p as f32) * inverse;
-                }
-                0.5 * (from_p + from_q)
-            }
-        }
-    }
-}
-
-/// Forward KL over the teacher's likeliest tokens and one class of all others: what can be said when the rest of the
-/// teacher's distribution is not known. `(p − q)/T` for a known token, `p (1 − q_rest/p_rest)/T` for the others.
-#[inline(always)]
-fn coarse(z: &[f32], log_sum: f32, inverse: f32, tokens: &[u32], log_probs: &[f32], grad: &mut [f32]) -> f64 {
-    for (g, &z) in grad.iter_mut().zip(z) {
-        *g = float::exp(z * inverse - log_sum);
-    }
-    let (mut known_p, mut known_q, mut divergence) = (0.0f64, 0.0f64, 0.0f64);
-    for (&token, &log_q) in tokens.iter().zip(log_probs) {
-        let (p, q) = (f64::from(grad[token as usize]), f64::from(log_q).exp());
-        known_p += p;
-        known_q += q;
-        divergence += q * (f64::from(log_q) - f64::from(z[token as usize] * inverse - log_sum));
-    }
-    let (rest_p, rest_q) = ((1.0 - known_p).max(1e-7), (1.0 - known_q).max(0.0));
-    if rest_q > 0.0 {
-        divergence += rest_q * (rest_q / rest_p).ln();
-    }
-    let known: Vec<f32> = tokens.iter().map(|&t| grad[t as usize]).collect();
-    let factor = (1.0 - rest_q / rest_p) as f32 * inverse;
-    for g in grad.iter_mut() {
-        *g *= factor;
-    }
-    for ((&token, &log_q), p) in tokens.iter().zip(log_probs).zip(known) {
-        grad[token as usize] = (p - log_q.exp()) * inverse;
-    }
-    divergence
 }
 
 impl CustomOp2 for HeadLoss {
@@ -353,28 +226,19 @@ impl CustomOp2 for HeadLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objective::Divergence;
     use crate::ops::check::{gradients, input};
+    use crate::ops::divergence::TeacherSource;
+    use std::ops::Range;
 
     const VOCAB: usize = 9;
 
-    fn distil(divergence: Divergence, temperature: f32, top: Option<usize>) -> Distil {
+    fn distil(divergence: Divergence, temperature: f32, top_k: Option<usize>) -> Distil {
         let teacher = move |range: Range<usize>| {
-            let logits: Vec<f32> =
-                range.flat_map(|r| (0..VOCAB).map(move |i| ((r * 5 + i * 3) as f32).sin() * 2.0)).collect();
-            let Some(k) = top else { return Ok(TeacherRows::Logits(logits)) };
-            let (mut tokens, mut log_probs) = (Vec::new(), Vec::new());
-            for row in logits.chunks(VOCAB) {
-                let sum = log_softmax_sum(row, 1.0 / temperature);
-                let mut order: Vec<usize> = (0..VOCAB).collect();
-                order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-                for &i in &order[..k] {
-                    tokens.push(i as u32);
-                    log_probs.push(row[i] / temperature - sum);
-                }
-            }
-            Ok(TeacherRows::TopK { k, tokens, log_probs })
+            let logits = range.flat_map(|r| (0..VOCAB).map(move |i| ((r * 5 + i * 3) as f32).sin() * 2.0));
+            Ok(TeacherRows::Logits(logits.collect()))
         };
-        Distil { weight: 0.7, divergence, temperature, teacher: Arc::new(teacher) }
+        Distil { weight: 0.7, divergence, temperature, top_k, teacher: Arc::new(teacher) }
     }
 
     fn check(build: impl Fn() -> HeadLoss) {
@@ -391,11 +255,10 @@ mod tests {
         check(|| HeadLoss { softcap: Some(2.0), logit_scale: 0.5, ..HeadLoss::new(targets(), 1.0, None) });
         for divergence in [Divergence::ForwardKl, Divergence::ReverseKl, Divergence::JensenShannon] {
             for (ce, temperature) in [(0.0, 1.0), (0.3, 2.0)] {
-                check(|| HeadLoss::new(targets(), ce, Some(distil(divergence, temperature, None))));
+                for top_k in [None, Some(1), Some(4), Some(VOCAB)] {
+                    check(|| HeadLoss::new(targets(), ce, Some(distil(divergence, temperature, top_k))));
+                }
             }
-        }
-        for k in [1, 4, VOCAB] {
-            check(|| HeadLoss::new(targets(), 0.5, Some(distil(Divergence::ForwardKl, 2.0, Some(k)))));
         }
     }
 
@@ -409,7 +272,7 @@ mod tests {
             let teacher: TeacherSource = Arc::new(move |r: Range<usize>| {
                 Ok(TeacherRows::Logits(own[r.start * VOCAB..r.end * VOCAB].to_vec()))
             });
-            let distil = Distil { weight: 1.0, divergence, temperature: 1.5, teacher };
+            let distil = Distil { weight: 1.0, divergence, temperature: 1.5, top_k: None, teacher };
             let (_, parts) = HeadLoss::new(targets(), 0.0, Some(distil)).apply(&hidden, &weight).unwrap();
             // f32 logarithms of nine terms.
             assert!(parts.divergence.abs() < 1e-5, "{divergence:?}: {}", parts.divergence);

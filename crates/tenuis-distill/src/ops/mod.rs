@@ -6,8 +6,14 @@
 //!
 //! Activations may be f32, bf16 or f16: operations widen what they read, compute in f32 and round what they write.
 //! Softmax, norms, losses and every sum stay f32. Parameters are f32 always (the master weights).
+#![expect(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instructions of `vectorised`"
+)]
 
 pub(crate) mod attention;
+pub(crate) mod bias;
+pub(crate) mod divergence;
 pub(crate) mod embed;
 pub(crate) mod fake_quant;
 pub(crate) mod gate;

@@ -20,7 +20,13 @@ pub(crate) fn norm(
     bias: Option<&Tensor>,
     out: DType,
 ) -> Result<Tensor> {
-    let op = Norm { kind: spec.kind, eps: spec.eps as f32, offset: f32::from(u8::from(spec.plus_one)), out };
+    let op = Norm {
+        kind: spec.kind,
+        eps: spec.eps as f32,
+        offset: f32::from(u8::from(spec.plus_one)),
+        out,
+        tracked: [x.track_op(), weight.track_op(), bias.is_some_and(Tensor::track_op)],
+    };
     let x = if x.is_contiguous() { x.clone() } else { x.contiguous()? };
     match bias {
         Some(bias) => x.apply_op3(weight, bias, op),
@@ -35,6 +41,8 @@ struct Norm {
     /// Added to the weight (Gemma stores `w − 1`).
     offset: f32,
     out: DType,
+    /// Whether x, weight and bias want a gradient.
+    tracked: [bool; 3],
 }
 
 impl Norm {
@@ -142,14 +150,15 @@ impl Norm {
         Ok((write(self.forward(&x, &weight, bias.as_deref()), self.out)?, shape))
     }
 
-    fn gradients(self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Tensor; 3]> {
+    fn gradients(self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let (x_lent, w_lent, g_lent) = (Lent::new(x)?, Lent::new(weight)?, Lent::new(grad)?);
         let (x_lock, w_lock, g_lock) = (x_lent.lock(), w_lent.lock(), g_lent.lock());
         let [dx, dw, db] = self.backward(&x_lock.values()?, &w_lock.values()?, &g_lock.values()?);
+        let [x_grad, weight_grad, bias_grad] = self.tracked;
         Ok([
-            tensor(dx, x.shape(), x.dtype())?,
-            tensor(dw, weight.shape(), DType::F32)?,
-            tensor(db, weight.shape(), DType::F32)?,
+            x_grad.then(|| tensor(dx, x.shape(), x.dtype())).transpose()?,
+            weight_grad.then(|| tensor(dw, weight.shape(), DType::F32)).transpose()?,
+            bias_grad.then(|| tensor(db, weight.shape(), DType::F32)).transpose()?,
         ])
     }
 }
@@ -177,7 +186,7 @@ impl CustomOp2 for Norm {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, _] = self.gradients(x, weight, grad)?;
-        Ok((Some(dx), Some(dw)))
+        Ok((dx, dw))
     }
 }
 
@@ -207,7 +216,7 @@ impl CustomOp3 for Norm {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, db] = self.gradients(x, weight, grad)?;
-        Ok((Some(dx), Some(dw), Some(db)))
+        Ok((dx, dw, db))
     }
 }
 
@@ -252,5 +261,15 @@ mod tests {
         gradients(&[input(&[4, 6], 0), input(&[6], 1), input(&[6], 2)], |v| {
             norm(&v[0], &spec, &v[1], Some(&v[2]), DType::F32)
         });
+    }
+
+    #[test]
+    fn what_is_frozen_gets_no_gradient() {
+        let x = candle_core::Var::from_tensor(&input(&[4, 6], 0)).unwrap();
+        let (weight, bias) = (input(&[6], 1), input(&[6], 2));
+        let y = norm(x.as_tensor(), &spec(NormKind::Layer, false), &weight, Some(&bias), DType::F32).unwrap();
+        let store = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        assert!(store.get(&x).is_some());
+        assert!(store.get(&weight).is_none() && store.get(&bias).is_none());
     }
 }

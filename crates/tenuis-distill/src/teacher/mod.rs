@@ -1,15 +1,22 @@
 //! What a student learns from.
 
+mod cache;
+mod store;
+
+pub use cache::CachedTeacher;
+
 use crate::error::TrainError;
 use crate::network::Extent;
-use crate::ops::loss::{TeacherRows, TeacherSource};
+use crate::ops::divergence::{TeacherRows, TeacherSource};
 use candle_core::Tensor;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use tenuis_model::Model;
 
-/// A model that says of a batch what it expects next.
+/// A model that says of a batch what it expects next: [`ModelTeacher`], or whatever can give logits.
+///
+/// Depth, width and heads need not be the student's; the vocabulary must be.
 pub trait Teacher: Send {
     /// Tokens of its vocabulary.
     fn vocab(&self) -> usize;
@@ -20,11 +27,25 @@ pub trait Teacher: Send {
     /// The width of its hidden states.
     fn width(&self) -> usize;
 
-    /// Runs a batch. `sequences` are the numbers of the sequences in the training text, where they are part of one;
-    /// `states` lists the blocks whose output is wanted.
+    /// What tells this teacher from any other, such as a hash of its weights. A teacher that does not say is not cached,
+    /// and a resumed run cannot tell it from another of the same size.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    /// Where it answers with its likeliest tokens alone: how many, and at which temperature.
+    fn top_k(&self) -> Option<(usize, f64)> {
+        None
+    }
+
+    /// Runs a batch.
+    ///
+    /// * `sequences`: the numbers of the sequences in the training text; nothing for those of a validation text;
+    /// * `tokens`: `[batch · seq]`;
+    /// * `states`: the blocks whose output is wanted, in the order of the answer.
     ///
     /// # Errors
-    /// What the model fails with.
+    /// What the model fails with; [`TrainError::Layer`] for a block that is not there.
     fn answer(
         &mut self,
         sequences: Option<&[usize]>,
@@ -48,7 +69,11 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// Joins a function that gives the logits of rows, `[rows, vocab]`, and hidden states.
+    /// Joins a function that gives logits and hidden states.
+    ///
+    /// # Shapes
+    /// `logits` is asked for consecutive rows of the batch and gives `[rows, vocab]`, row-major; `states` holds
+    /// `[batch · seq, width]` f32 for every block asked for.
     pub fn new(
         logits: impl Fn(Range<usize>) -> candle_core::Result<Vec<f32>> + Send + Sync + 'static,
         states: Vec<Tensor>,
@@ -57,8 +82,40 @@ impl Answer {
     }
 }
 
+impl<T: Teacher + ?Sized> Teacher for &mut T {
+    fn vocab(&self) -> usize {
+        (**self).vocab()
+    }
+
+    fn blocks(&self) -> usize {
+        (**self).blocks()
+    }
+
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+
+    fn identity(&self) -> Option<String> {
+        (**self).identity()
+    }
+
+    fn top_k(&self) -> Option<(usize, f64)> {
+        (**self).top_k()
+    }
+
+    fn answer(
+        &mut self,
+        sequences: Option<&[usize]>,
+        tokens: &[u32],
+        extent: Extent,
+        states: &[usize],
+    ) -> Result<Answer, TrainError> {
+        (**self).answer(sequences, tokens, extent, states)
+    }
+}
+
 /// A checkpoint as a teacher, run in whatever representation it is stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelTeacher(Arc<Model>);
 
 impl ModelTeacher {
@@ -79,6 +136,10 @@ impl Teacher for ModelTeacher {
 
     fn width(&self) -> usize {
         self.0.spec().d_model
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.0.checkpoint().hash().to_hex().to_string())
     }
 
     fn answer(
