@@ -1,7 +1,7 @@
 //! The evaluation sets.
 
 use super::draw::{Draw, hash};
-use super::facts::World;
+use super::facts::{EVERYBODY, NEIGHBOURS, World};
 use super::problems::{self, Problem};
 use super::sums::Side;
 use super::{Author, END_OF_TEXT, KINDS, Kind, tell};
@@ -56,10 +56,10 @@ pub(crate) struct Evaluation {
 pub(crate) fn evaluation() -> Evaluation {
     let mut seen = HashSet::new();
     let [text, facts, sums, cloze] = SEEDS;
-    let stories = stories(&mut Author::new(cloze, Side::Evaluation, SHARES), &mut seen);
+    let stories = stories(&mut Author::new(cloze, Side::Evaluation, SHARES, EVERYBODY), &mut seen);
     Evaluation {
-        documents: documents(&mut Author::new(text, Side::Evaluation, SHARES), &mut seen),
-        facts: choices(&World::new(), &mut Draw::new(facts)),
+        documents: documents(&mut Author::new(text, Side::Evaluation, SHARES, EVERYBODY), &mut seen),
+        facts: choices(&World::seen_by(NEIGHBOURS), &mut Draw::new(facts)),
         problems: word_problems(&World::new(), &mut Draw::new(sums)),
         stories,
     }
@@ -90,13 +90,17 @@ fn documents(author: &mut Author, seen: &mut HashSet<u64>) -> Vec<String> {
 }
 
 fn choices(world: &World, draw: &mut Draw) -> Vec<Choice> {
-    let mut facts = world.facts();
-    draw.shuffle(&mut facts);
-    facts.truncate(FACTS);
-    facts
+    // Every fact in each wording, and some of those.
+    let mut asked: Vec<_> = world
+        .facts()
         .into_iter()
-        .map(|fact| {
-            let wording = draw.pick(fact.relation.wordings().unseen);
+        .flat_map(|fact| fact.relation.wordings().unseen.iter().map(move |wording| (fact, *wording)))
+        .collect();
+    draw.shuffle(&mut asked);
+    asked.truncate(FACTS);
+    asked
+        .into_iter()
+        .map(|(fact, wording)| {
             let right = world.value(fact);
             let mut wrong: Vec<&str> = Vec::new();
             for other in world.alternatives(fact) {

@@ -74,16 +74,16 @@ impl Slots for Telling<'_> {
 pub(super) fn paragraph(world: &World, draw: &mut Draw) -> String {
     let mut out = String::new();
     match draw.weighted(&[55, 10, 10, 15, 10]) {
-        0 => about_one(&mut out, world, draw, &Relation::OF_PEOPLE, world.people.len(), 4),
+        0 => about_one(&mut out, world, draw, &Relation::OF_PEOPLE, world.known[0], 4),
         1 => {
             // One place or object has few facts: two or three paragraphs' worth of them make a document.
             for _ in 0..draw.between(2, 3) {
-                about_one(&mut out, world, draw, &Relation::OF_PLACES, PLACES.len(), 3);
+                about_one(&mut out, world, draw, &Relation::OF_PLACES, world.known[1], 3);
             }
         }
         2 => {
             for _ in 0..draw.between(3, 4) {
-                about_one(&mut out, world, draw, &Relation::OF_OBJECTS, OBJECTS.len(), 2);
+                about_one(&mut out, world, draw, &Relation::OF_OBJECTS, world.known[2], 2);
             }
         }
         3 => about_many(&mut out, world, draw),
@@ -119,9 +119,9 @@ pub(super) fn question(world: &World, fact: Fact, wording: &str, draw: &mut Draw
 fn any_fact(world: &World, draw: &mut Draw) -> Fact {
     loop {
         let (relations, count): (&[Relation], usize) = match draw.weighted(&[76, 10, 14]) {
-            0 => (&Relation::OF_PEOPLE, world.people.len()),
-            1 => (&Relation::OF_PLACES, PLACES.len()),
-            _ => (&Relation::OF_OBJECTS, OBJECTS.len()),
+            0 => (&Relation::OF_PEOPLE, world.known[0]),
+            1 => (&Relation::OF_PLACES, world.known[1]),
+            _ => (&Relation::OF_OBJECTS, world.known[2]),
         };
         let fact = Fact { relation: draw.pick(relations), subject: draw.below(count) };
         if World::holds(fact) {
