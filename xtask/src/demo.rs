@@ -14,12 +14,12 @@ use std::process::Command;
 const TEXT_BYTES: u64 = 32_000_000;
 /// Bytes of the training text that ship, for calibration and for distilling students.
 const SHIPPED_BYTES: usize = 1_000_000;
-/// The step of its schedule at which the first lesson ends.
-const FIRST_ENDS: &str = "2505";
+/// The step of its schedule at which each lesson ends; the last one goes to the end.
+const ENDS: [Option<u32>; 3] = [Some(2505), Some(2114), None];
 /// What ships beside the model.
 const EVALUATION: [&str; 4] = ["text.txt", "facts.jsonl", "problems.jsonl", "cloze.jsonl"];
 
-/// Writes the world, trains in two lessons and puts the result into `assets/demo`.
+/// Writes the world, trains in three lessons and puts the result into `assets/demo`.
 ///
 /// A run that was interrupted goes on where it was when it is started again; `work` keeps its state.
 ///
@@ -32,27 +32,30 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
     let assets = workspace.root().join("assets/demo");
     let settings = assets.join("training");
     create_dir(&work)?;
-    if !work.join("train-2.txt").exists() {
+    if !work.join(world::LESSONS[2].file).exists() {
         say("writing the world's texts");
         world::write(&work, TEXT_BYTES)?;
     }
-    let [first, last] = [work.join("first"), work.join("demo")];
-    let valid = work.join("text.txt");
-    let lesson = |number: usize, out: &Utf8Path| {
+    let model = |number: usize| work.join(format!("model-{number}"));
+    for (number, ends) in (1..).zip(ENDS) {
+        if model(number).exists() {
+            continue;
+        }
         let mut command = Command::new(&artifacts.program);
         command.arg("train").args(["--text", work.join(world::LESSONS[number - 1].file).as_str()]);
-        command.args(["--valid", valid.as_str(), "--out", out.as_str()]);
+        command.args(["--valid", work.join("text.txt").as_str(), "--out", model(number).as_str()]);
         command.args(["--settings", settings.join(format!("lesson-{number}.toml")).as_str()]);
-        command
-    };
-    if !first.exists() {
-        let mut command = lesson(1, &first);
-        command.args(["--config", settings.join("config.json").as_str()]);
-        run(command.args(["--stop-after", FIRST_ENDS, "--dtype", "f32"]))?;
+        match number {
+            1 => command.args(["--config", settings.join("config.json").as_str()]),
+            _ => command.args(["--model", model(number - 1).as_str()]),
+        };
+        match ends {
+            Some(step) => command.args(["--stop-after", &step.to_string(), "--dtype", "f32"]),
+            None => command.args(["--dtype", "bf16"]),
+        };
+        run(&mut command)?;
     }
-    if !last.exists() {
-        run(lesson(2, &last).args(["--model", first.as_str(), "--dtype", "bf16"]))?;
-    }
+    let last = model(ENDS.len());
     for file in [
         "config.json",
         "model.safetensors",
@@ -65,10 +68,10 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
     for file in EVALUATION {
         replace(&work.join(file), &assets.join(file))?;
     }
-    ship_text(&work.join(world::LESSONS[1].file), &assets.join("train.txt"))?;
+    ship_text(&work.join(world::LESSONS[2].file), &assets.join("train.txt"))?;
     let mut runs = Vec::new();
-    for (number, log) in [(1, "first.train/metrics.jsonl"), (2, "demo.train/metrics.jsonl")] {
-        let log = work.join(log);
+    for number in 1..=ENDS.len() {
+        let log = work.join(format!("model-{number}.train/metrics.jsonl"));
         curve::thin(&log, &settings.join(format!("lesson-{number}.jsonl")))?;
         runs.push((log, tokens_per_step(&settings.join(format!("lesson-{number}.toml")))?));
     }
