@@ -147,7 +147,7 @@ pub struct Task {
 #[derive(Clone, Debug)]
 enum Items {
     MultipleChoice(Vec<Question>),
-    WorkedProblems(Problems),
+    WorkedProblems(Box<Problems>),
     LastWord(Vec<LastWord>),
 }
 
@@ -169,11 +169,11 @@ impl Task {
             Layout::MultipleChoice => {
                 Items::MultipleChoice(prepare(&lines, |line| Question::new(line, &encoder))?)
             }
-            Layout::WorkedProblems => Items::WorkedProblems(Problems::new(
+            Layout::WorkedProblems => Items::WorkedProblems(Box::new(Problems::new(
                 prepare(&lines, |line| worked_problems::problem(line, &encoder))?,
                 tokenizer,
                 model,
-            )),
+            ))),
             Layout::LastWord => Items::LastWord(prepare(&lines, |line| LastWord::new(line, &encoder))?),
         };
         Ok(Self {
@@ -199,7 +199,7 @@ impl Task {
     }
 
     /// How many items there are; at least one.
-    pub const fn items(&self) -> usize {
+    pub fn items(&self) -> usize {
         match &self.items {
             Items::MultipleChoice(questions) => questions.len(),
             Items::WorkedProblems(problems) => problems.len(),

@@ -60,7 +60,7 @@ fn result(answer: &str) -> Option<String> {
 /// The problems of a file, and how answers end.
 #[derive(Clone, Debug)]
 pub(super) struct Problems {
-    problems: Vec<Problem>,
+    items: Vec<Problem>,
     tokenizer: Tokenizer,
     eos: Vec<u32>,
     max_positions: usize,
@@ -79,12 +79,12 @@ impl Problems {
             max_positions: model.spec().max_positions,
             max_new_tokens: (2 * longest).min(model.spec().max_positions),
             lines: problems.iter().any(|p| p.lines),
-            problems,
+            items: problems,
         }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.problems.len()
+        self.items.len()
     }
 
     pub(super) const fn max_new_tokens(&self) -> usize {
@@ -98,9 +98,9 @@ impl Problems {
 
     /// Problems whose answers are written together: those of like length, as far as the references tell.
     pub(super) fn groups(&self, model: &Model) -> Vec<Vec<&Problem>> {
-        let mut sorted: Vec<&Problem> = self.problems.iter().collect();
+        let mut sorted: Vec<&Problem> = self.items.iter().collect();
         sorted.sort_by_key(|problem| problem.answer_tokens);
-        let capacity = self.problems.iter().map(|p| p.prompt.len() + self.room(p)).max().unwrap_or_default();
+        let capacity = self.items.iter().map(|p| p.prompt.len() + self.room(p)).max().unwrap_or_default();
         let layers = model.spec().layers.iter();
         let values: usize = layers.map(|l| 2 * l.attention.n_kv * l.attention.head_dim).sum();
         let each = (capacity * values * size_of::<f32>()).max(1);
@@ -226,7 +226,7 @@ mod tests {
         let problem = Problem { prompt: vec![0], result: String::new(), answer_tokens: 0, lines };
         let eos = tokenizer.encode(eos, false).unwrap();
         let problems = Problems {
-            problems: vec![],
+            items: vec![],
             eos,
             max_positions: usize::MAX,
             max_new_tokens,
@@ -261,7 +261,7 @@ mod tests {
         let tokenizer = Tokenizer::train(["a"].into_iter(), 280, "<|end|>").unwrap();
         let problem = Problem { prompt: vec![0], result: String::new(), answer_tokens: 1, lines: false };
         let problems = Problems {
-            problems: vec![problem.clone()],
+            items: vec![problem.clone()],
             tokenizer,
             eos: vec![],
             max_positions: 9,
