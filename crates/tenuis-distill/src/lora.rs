@@ -63,12 +63,6 @@ impl Adapter {
         let inner = linear(x, params.tensor(&self.down)?, Stored::OutIn)?;
         Ok((linear(&inner, params.tensor(&self.up)?, Stored::OutIn)? * self.scale)?)
     }
-
-    /// What it adds to its weight, as that is stored.
-    pub(crate) fn product(&self, params: &Params, layout: Stored) -> Result<Tensor, TrainError> {
-        let product = (params.tensor(&self.up)?.matmul(params.tensor(&self.down)?)? * self.scale)?;
-        Ok(if layout == Stored::OutIn { product } else { product.t()?.contiguous()? })
-    }
 }
 
 impl Network {

@@ -30,6 +30,9 @@ const CANDLE_LAYER: u8 = 3;
 /// What a plugin may see of ours: the SDK, the data types and the algorithms.
 const OPEN_TO_PLUGINS: [&str; 3] = ["tenuis-plugin", "tenuis-core", "tenuis-quant"];
 
+/// The plugin that trains: it alone sees the trainer and what describes networks, and hence has candle.
+const TRAINER: (&str, [&str; 2]) = ("tenuis-plugin-distill", ["tenuis-distill", "tenuis-spec"]);
+
 /// The only crates that parse a command line.
 const PROGRAMS: [&str; 2] = ["tenuis-cli", "xtask"];
 
@@ -165,7 +168,8 @@ pub(crate) fn check(graph: &Graph) -> Vec<Problem> {
 
 fn check_direction(krate: &Crate, name: &str, need: Need) -> Option<Problem> {
     if is_plugin(krate) {
-        let open = OPEN_TO_PLUGINS.contains(&name) || need == Need::Tests;
+        let trains = krate.name == TRAINER.0 && TRAINER.1.contains(&name);
+        let open = trains || OPEN_TO_PLUGINS.contains(&name) || need == Need::Tests;
         let message = format!("a plugin sees {name}");
         let mend = "plugins see the SDK, tenuis-core and algorithm crates, never the host or each other";
         return (!open).then(|| problem(krate, name, "plugin", message, mend));
@@ -194,8 +198,9 @@ fn check_outside(krate: &Crate, name: &str, need: Need) -> Option<Problem> {
 }
 
 fn check_candle(graph: &Graph, krate: &Crate) -> Option<Problem> {
-    let free =
-        is_plugin(krate) || krate.name == "xtask" || layer(&krate.name).is_some_and(|n| n < CANDLE_LAYER);
+    let free = (is_plugin(krate) && krate.name != TRAINER.0)
+        || krate.name == "xtask"
+        || layer(&krate.name).is_some_and(|n| n < CANDLE_LAYER);
     let way = free.then(|| graph.way_down(&krate.name, "candle")).flatten()?;
     let first = way.get(1).map_or("name", String::as_str);
     let mend = "algorithms, plugins and what they need build without candle";
@@ -284,6 +289,19 @@ mod tests {
             assert_eq!(found(crates(name, Need::Product)), [(7, "plugin")], "{name}");
             assert_eq!(found(crates(name, Need::Tests)), [], "{name} in tests");
         }
+    }
+
+    #[test]
+    fn one_plugin_trains() {
+        let seen = |name: &str| {
+            let krates = [
+                krate("tenuis-distill", "crates", &[]),
+                krate(name, "plugins", &[("tenuis-distill", Need::Product)]),
+            ];
+            found(krates.to_vec())
+        };
+        assert_eq!(seen(TRAINER.0), []);
+        assert_eq!(seen("tenuis-plugin-quant"), [(5, "plugin")]);
     }
 
     #[test]
