@@ -81,7 +81,7 @@ fn a_student_is_cut_from_the_teacher_and_learns() {
     let out = fixture.path("student");
     let stage =
         format!("[stages.options]\nstudent = {{ keep_layers = [1] }}\n{}", training(30, "valid_every = 10"));
-    compress(&fixture, &recipe(&fixture, "student", "", &stage), &out).succeeded();
+    let _ = compress(&fixture, &recipe(&fixture, "student", "", &stage), &out).succeeded();
     let student = model(&out);
     assert_eq!(student.spec().layers.len(), 1);
     student.checkpoint().verify().unwrap();
@@ -111,7 +111,7 @@ fn recovery_keeps_the_representation() {
     let plain = fixture.path("plain.toml");
     fs::write(&plain, format!("name = \"plain\"\n{gptq}")).unwrap();
     let plain_out = fixture.path("plain");
-    compress(&fixture, &plain, &plain_out).succeeded();
+    let _ = compress(&fixture, &plain, &plain_out).succeeded();
     let packed = components(&plain_out, ".weight_packed");
     let scales = components(&plain_out, ".weight_scale");
     assert!(!packed.is_empty() && packed.len() == scales.len());
@@ -122,7 +122,7 @@ fn recovery_keeps_the_representation() {
     ] {
         let out = fixture.path(name);
         let stage = format!("[stages.options]\n{options}\n{}", training(8, ""));
-        compress(&fixture, &recipe(&fixture, name, gptq, &stage), &out).succeeded();
+        let _ = compress(&fixture, &recipe(&fixture, name, gptq, &stage), &out).succeeded();
         assert_eq!(components(&out, ".weight_scale"), scales, "{name}");
         assert_eq!(components(&out, ".weight_packed") != packed, codes_change, "{name}");
         let norms = components(&out, "norm.weight") != components(&plain_out, "norm.weight");
@@ -141,7 +141,7 @@ fn quantisation_aware_training_stores_integers() {
         "[stages.options]\nquantize = {{ bits = 4, group_size = 32 }}\n{}",
         training(8, "valid_every = 0")
     );
-    compress(&fixture, &recipe(&fixture, "qat", "", &stage), &out).succeeded();
+    let _ = compress(&fixture, &recipe(&fixture, "qat", "", &stage), &out).succeeded();
     let linears = model(&fixture.model).spec().linears().count();
     assert_eq!(components(&out, ".weight_packed").len(), linears);
     assert!(Checkpoint::open(&out).unwrap().config().get("quantization_config").is_some());
@@ -152,10 +152,10 @@ fn quantisation_aware_training_stores_integers() {
 #[test]
 fn a_killed_run_goes_on_with_the_same_losses() {
     let fixture = Fixture::new(FIXTURE);
-    let steps = 60;
+    let steps = 300;
     let stage = training(steps, "save_every = 5\nvalid_every = 0");
     let whole = fixture.path("whole");
-    compress(&fixture, &recipe(&fixture, "whole", "", &stage), &whole).succeeded();
+    let _ = compress(&fixture, &recipe(&fixture, "whole", "", &stage), &whole).succeeded();
 
     let out = fixture.path("killed");
     let killed = recipe(&fixture, "killed", "", &stage);
@@ -168,7 +168,7 @@ fn a_killed_run_goes_on_with_the_same_losses() {
     let metrics = fixture.path("killed.stage-0.metrics.jsonl");
     let began = Instant::now();
     while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 12 {
-        assert!(began.elapsed() < Duration::from_secs(60), "no progress");
+        assert!(began.elapsed() < Duration::from_mins(1), "no progress");
         assert!(child.try_wait().unwrap().is_none(), "the run was over before it could be killed");
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -176,7 +176,7 @@ fn a_killed_run_goes_on_with_the_same_losses() {
     child.wait().unwrap();
     assert!(!out.exists(), "nothing partial appears");
     let before = fs::read_to_string(&metrics).unwrap().lines().count();
-    compress(&fixture, &killed, &out).succeeded();
+    let _ = compress(&fixture, &killed, &out).succeeded();
     let after = fs::read_to_string(&metrics).unwrap().lines().count();
     assert!(after < before + steps, "it went on: {before} lines, then {after}");
     let (whole_curve, curve) = (curves(&whole, 0), curves(&out, 0));
@@ -192,19 +192,23 @@ fn bad_input_is_refused() {
     let out = fixture.path("out");
     let run = |name: &str, stage: &str| compress(&fixture, &recipe(&fixture, name, "", stage), &out);
 
-    let other = Fixture::new("gpt2");
-    let mut config = other.config();
-    config["vocab_size"] = 7.into();
-    let teacher = format!("teacher = \"{}\"\n{}", other.model.display(), training(1, ""));
-    if other.config()["vocab_size"] != fixture.config()["vocab_size"] {
-        run("vocabulary", &teacher).failed_with(3, &["the teacher has", "the student"]);
-    }
+    // A teacher with another vocabulary: a new model with one token more.
+    let mut config = fixture.config();
+    config["vocab_size"] = (config["vocab_size"].as_u64().unwrap() + 1).into();
+    fs::write(fixture.path("teacher.json"), config.to_string()).unwrap();
+    let path = |name: &str| fixture.path(name).to_str().unwrap().to_owned();
+    let (json, calib, teacher) = (path("teacher.json"), path("calib.txt"), path("teacher"));
+    let tokenizer = fixture.model.to_str().unwrap();
+    let tiny = ["--tokenizer", tokenizer, "--steps", "1", "--batch-size", "1", "--seq-len", "16"];
+    tenuis(&[&["train", "--config", &json, "--text", &calib, "--out", &teacher][..], &tiny].concat())
+        .succeeded();
+    run("vocabulary", "teacher = \"teacher\"\n").failed_with(3, &["the teacher has", "the student"]);
     run("layer", &format!("[stages.options]\nstudent = {{ keep_layers = [9] }}\n{}", training(1, "")))
         .failed_with(5, &["layer 9 is not there"]);
     run("option", "options = { studnt = {} }\n").failed_with(4, &["option.toml:4", "studnt"]);
     run("divergence", "options = { objective = { divergence = \"kl\" } }\n").failed_with(4, &["forward_kl"]);
     run("targets", "targets = { include = [\"*\"] }\n").failed_with(4, &["whole model"]);
-    run("pattern", &format!("options = {{ train = \"no.such.*\" }}\n{}", "")).failed_with(5, &["no.such.*"]);
+    run("pattern", "options = { train = \"no.such.*\" }\n").failed_with(5, &["no.such.*"]);
     run("nan", &training(20, "clip_norm = 0.0\nmax_skipped = 2").replace("3e-3", "1e30"))
         .failed_with(5, &["not finite"]);
     run("missing", "data = { train = \"nothing.txt\" }\n").failed_with(3, &["nothing.txt"]);
@@ -237,7 +241,7 @@ fn an_interrupted_run_saves_its_state() {
     let metrics = fixture.path("long.stage-0.metrics.jsonl");
     let began = Instant::now();
     while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
-        assert!(began.elapsed() < Duration::from_secs(60), "no progress");
+        assert!(began.elapsed() < Duration::from_mins(1), "no progress");
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = child.id().to_string();

@@ -4,6 +4,7 @@ use crate::error::Error;
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 use plotters::prelude::*;
 use serde_json::Value;
+use std::fmt::Write;
 use std::fs;
 
 /// Steps that are averaged into one point.
@@ -24,9 +25,13 @@ fn lines(log: &Utf8Path) -> Result<Vec<Value>, Error> {
 pub(crate) fn thin(log: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
     let kept = |line: &Value| {
         line.get("valid_loss").is_some()
-            || line.get("step").and_then(Value::as_u64).is_some_and(|step| step as usize % WINDOW == 0)
+            || line.get("step").and_then(Value::as_u64).is_some_and(|step| step.is_multiple_of(WINDOW as u64))
     };
-    let text: String = lines(log)?.iter().filter(|line| kept(line)).map(|line| format!("{line}\n")).collect();
+    let mut text = String::new();
+    for line in lines(log)?.iter().filter(|line| kept(line)) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
     fs::write(to, text).map_err(Error::file("writing", to))
 }
 

@@ -102,7 +102,7 @@ impl ModelTechnique for Distill {
         });
         let outcome = outcome.map_err(|e| failure(&e))?;
         report(host, &outcome, &student.network);
-        self.emit(model.student(), teacher, student, out)
+        emit(model.student(), teacher, student, out)
     }
 }
 
@@ -131,26 +131,23 @@ impl Distill {
         given: &CheckpointView<'_>,
         teacher: &CheckpointView<'_>,
     ) -> Result<Student, TechniqueError> {
-        let mut student = match &self.config.student.keep_layers {
-            Some(keep) => {
-                let whole = spec(teacher)?;
-                let keep = keep.of(whole.layers.len());
-                let kept = whole.keep_layers(&teacher.config()?, &keep).map_err(TechniqueError::invalid)?;
-                let source = |name: &str| kept.sources.get(name).cloned().unwrap_or_else(|| name.to_owned());
-                let network = network(teacher, kept.spec.clone(), source)?;
-                let mut config = kept.config;
-                if let Some(fields) = config.as_object_mut() {
-                    fields.remove("quantization_config");
-                }
-                let sources = kept.sources.into_iter().collect();
-                Student { network, config: Some(config), sources, from_teacher: true }
+        let mut student = if let Some(keep) = &self.config.student.keep_layers {
+            let whole = spec(teacher)?;
+            let keep = keep.of(whole.layers.len());
+            let kept = whole.keep_layers(&teacher.config()?, &keep).map_err(TechniqueError::invalid)?;
+            let source = |name: &str| kept.sources.get(name).cloned().unwrap_or_else(|| name.to_owned());
+            let network = network(teacher, kept.spec.clone(), source)?;
+            let mut config = kept.config;
+            if let Some(fields) = config.as_object_mut() {
+                fields.remove("quantization_config");
             }
-            None => {
-                let network = network(given, spec(given)?, str::to_owned)?;
-                let tensors = network.spec().tensors().into_iter();
-                let sources = tensors.map(|tensor| (tensor.name.clone(), tensor.name)).collect();
-                Student { network, config: None, sources, from_teacher: false }
-            }
+            let sources = kept.sources.into_iter().collect();
+            Student { network, config: Some(config), sources, from_teacher: true }
+        } else {
+            let network = network(given, spec(given)?, str::to_owned)?;
+            let tensors = network.spec().tensors().into_iter();
+            let sources = tensors.map(|tensor| (tensor.name.clone(), tensor.name)).collect();
+            Student { network, config: None, sources, from_teacher: false }
         };
         let network = &mut student.network;
         match &self.config.lora {
@@ -173,7 +170,7 @@ impl Distill {
                     let mut rounding = rounding.clone();
                     rounding.group_size.resolve(linear.shape[1]).map_err(TechniqueError::invalid)?;
                     let view = if student.from_teacher { teacher } else { given };
-                    let stored = view.tensor(&weight).map_or(DType::F32, |tensor| tensor.dtype());
+                    let stored = view.tensor(&weight).map_or(DType::F32, tenuis_plugin::TensorView::dtype);
                     rounding.scale_dtype = rounding.scale_dtype.resolve(stored);
                     network.round(&linear.name, rounding);
                 }
@@ -182,34 +179,33 @@ impl Distill {
         }
         Ok(student)
     }
+}
 
-    fn emit(
-        &self,
-        given: &CheckpointView<'_>,
-        teacher: &CheckpointView<'_>,
-        mut student: Student,
-        out: &mut ModelEmitter<'_>,
-    ) -> Result<(), TechniqueError> {
-        let network = &mut student.network;
-        let mut changed: BTreeSet<String> = network
-            .params
-            .trained()
-            .map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned())
-            .collect();
-        for linear in linears(network.spec()) {
-            if changed.contains(&linear.name) || network.rounded().any(|module| module == linear.name) {
-                changed.insert(linear.weight_name());
-            }
+fn emit(
+    given: &CheckpointView<'_>,
+    teacher: &CheckpointView<'_>,
+    mut student: Student,
+    out: &mut ModelEmitter<'_>,
+) -> Result<(), TechniqueError> {
+    let network = &mut student.network;
+    let mut changed: BTreeSet<String> = network
+        .params
+        .trained()
+        .map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned())
+        .collect();
+    for linear in linears(network.spec()) {
+        if changed.contains(&linear.name) || network.rounded().any(|module| module == linear.name) {
+            changed.insert(linear.weight_name());
         }
-        network.merge_adapters().map_err(|e| failure(&e))?;
-        let source = if student.from_teacher { teacher } else { given };
-        let dtypes = dtypes(source, student.sources.into_iter());
-        let changed = (!student.from_teacher).then_some(changed);
-        Emission { network, given, changed, dtypes }.send(out)?;
-        match student.config {
-            Some(config) => out.set_config(&config),
-            None => Ok(()),
-        }
+    }
+    network.merge_adapters().map_err(|e| failure(&e))?;
+    let source = if student.from_teacher { teacher } else { given };
+    let dtypes = dtypes(source, student.sources.into_iter());
+    let changed = (!student.from_teacher).then_some(changed);
+    Emission { network, given, changed, dtypes }.send(out)?;
+    match student.config {
+        Some(config) => out.set_config(&config),
+        None => Ok(()),
     }
 }
 

@@ -90,7 +90,8 @@ pub(crate) fn dtypes(
     view: &CheckpointView<'_>,
     names: impl Iterator<Item = (String, String)>,
 ) -> BTreeMap<String, DType> {
-    let float = |name: &str| view.tensor(name).ok().map(|t| t.dtype()).filter(|d| d.is_float());
+    let float =
+        |name: &str| view.tensor(name).ok().map(tenuis_plugin::TensorView::dtype).filter(|d| d.is_float());
     let norm = view.tensors().find(|(_, t)| t.shape().len() == 1 && t.dtype().is_float());
     let common = norm.map_or(DType::F32, |(_, t)| t.dtype());
     names

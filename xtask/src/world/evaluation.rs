@@ -134,7 +134,7 @@ fn word_problems(world: &World, draw: &mut Draw) -> Vec<Problem> {
 impl Evaluation {
     /// The text for perplexity: each document behind the mark that stands before documents in training.
     pub(crate) fn text(&self) -> String {
-        self.documents.iter().map(|document| format!("{END_OF_TEXT}{document}")).collect()
+        self.documents.iter().flat_map(|document| [END_OF_TEXT, document.as_str()]).collect()
     }
 
     /// The questions about facts in the layout of MMLU.

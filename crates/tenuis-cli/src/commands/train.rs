@@ -111,17 +111,16 @@ fn start(args: &TrainArgs, text: &str) -> Result<(Value, Tokenizer, String, Netw
     let config = read(path)?;
     let mut config: Value = serde_json::from_str(&config).map_err(|e| Failure::input(path, e))?;
     let spec = DecoderSpec::from_config(&config).map_err(|e| Failure::input(path, e))?;
-    let (tokenizer, json) = match &args.tokenizer {
-        Some(dir) => (Tokenizer::from_dir(dir, spec.vocab)?, read(&dir.join("tokenizer.json"))?),
-        None => {
-            let mut end = TOKENIZER_BYTES.min(text.len());
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            let tokenizer = Tokenizer::train(text[..end].split(END_OF_TEXT), spec.vocab, END_OF_TEXT)?;
-            let json = tokenizer.to_json()?;
-            (tokenizer, json)
+    let (tokenizer, json) = if let Some(dir) = &args.tokenizer {
+        (Tokenizer::from_dir(dir, spec.vocab)?, read(&dir.join("tokenizer.json"))?)
+    } else {
+        let mut end = TOKENIZER_BYTES.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
         }
+        let tokenizer = Tokenizer::train(text[..end].split(END_OF_TEXT), spec.vocab, END_OF_TEXT)?;
+        let json = tokenizer.to_json()?;
+        (tokenizer, json)
     };
     if let (Some(id), Some(config)) = (tokenizer.token(END_OF_TEXT), config.as_object_mut()) {
         config.insert("bos_token_id".to_owned(), id.into());

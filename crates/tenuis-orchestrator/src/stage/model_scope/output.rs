@@ -115,7 +115,7 @@ impl NewCheckpoint<'_> {
             };
             match (&tensor.module, weight) {
                 (Some((module, _)), Some(weight)) if linears.contains(module) => {
-                    outcome.keep(module, &weight)
+                    outcome.keep(module, &weight);
                 }
                 (_, Some(weight)) => {
                     if let Some(dense) = weight.downcast::<Dense>() {
