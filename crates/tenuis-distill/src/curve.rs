@@ -39,7 +39,10 @@ pub enum Verdict {
 }
 
 impl LearningCurve {
-    /// Fits the losses of steps `first..`, or nothing where there are too few of them to say.
+    /// Fits the losses of steps `first..`, or nothing where there are fewer than 20 of them.
+    ///
+    /// The losses are averaged in 40 bins that are even in the logarithm of the step; for every exponent from 0.025 to 2 floor
+    /// and scale follow by least squares, neither of them below zero, and the exponent that leaves the least error is kept.
     pub fn fit(losses: &[(usize, f64)], first: usize) -> Option<Self> {
         let points = thin(losses, first)?;
         let last_step = losses.last()?.0 as f64 + 1.0;
@@ -47,8 +50,6 @@ impl LearningCurve {
         for step in 1..=80 {
             let exponent = f64::from(step) * 0.025;
             let Some((floor, scale)) = line(&points, exponent) else { continue };
-            // A curve that rises, or a floor below zero, is no learning curve.
-            let floor = floor.max(0.0);
             let error =
                 points.iter().map(|(t, l)| (floor + scale * t.powf(-exponent) - l).powi(2)).sum::<f64>();
             if best.is_none_or(|b| error < b.0) {
@@ -114,8 +115,14 @@ fn line(points: &[(f64, f64)], exponent: f64) -> Option<(f64, f64)> {
     if square < 1e-300 {
         return None;
     }
+    // A curve that rises, or a floor below zero, is no learning curve: the best without is at the bound.
     let scale = (cross / square).max(0.0);
-    Some((mean_y - scale * mean_x, scale))
+    let floor = mean_y - scale * mean_x;
+    if floor >= 0.0 {
+        return Some((floor, scale));
+    }
+    let products = x.iter().zip(points).map(|(x, (_, y))| x * y).sum::<f64>();
+    Some((0.0, products / x.iter().map(|x| x * x).sum::<f64>()))
 }
 
 #[cfg(test)]
@@ -134,6 +141,14 @@ mod tests {
         assert!((fit.floor - 1.5).abs() < 0.05 && (fit.exponent - 0.5).abs() < 0.06, "{fit:?}");
         assert_eq!(fit.verdict, Verdict::StillLearning);
         assert!(fit.residual < 0.03);
+    }
+
+    /// A curve that tends to nothing: the floor stays at zero and the scale is fitted without it.
+    #[test]
+    fn a_power_law_without_a_floor_is_found_again() {
+        let fit = curve(2000, |t| 6.0 * t.powf(-0.15));
+        assert!(fit.floor < 0.2 && (fit.exponent - 0.15).abs() < 0.03, "{fit:?}");
+        assert!(fit.residual < 0.03 && fit.verdict == Verdict::StillLearning);
     }
 
     #[test]

@@ -237,10 +237,13 @@ impl Entry {
     }
 }
 
-/// A weight's values as they are stored densely: transposed where the module keeps `[in, out]`.
+/// A weight's values as a dense tensor of the module stores them: transposed where it keeps `[in, out]`.
+///
+/// # Shapes
+/// `weight`: `[out_features, in_features]`; result: that, or `[in_features, out_features]` for [`Stored::InOut`], row-major.
 ///
 /// # Errors
-/// [`TrainError::Weight`].
+/// [`TrainError::Weight`] for one that cannot be decoded.
 pub fn stored_values(module: &str, weight: &Weight, stored: Stored) -> Result<Vec<f32>, TrainError> {
     let wrap = |source| TrainError::Weight { module: module.to_owned(), source };
     let values = weight.to_dense().map_err(wrap)?;

@@ -1,9 +1,10 @@
 //! Numbers that run out of range, and numbers of fewer bits.
 
 use crate::support::{
-    FIXTURE_VOCAB, fixture, learn, loud, network_of, options, sequences, texts, tiny, weights,
+    FIXTURE_VOCAB, distance, fixture, learn, loud, network_of, options, probe, sequences, texts, tiny,
+    weights,
 };
-use tenuis_distill::{Precision, Texts, TrainError};
+use tenuis_distill::{Objective, Precision, Texts, TrainError};
 
 /// How much of f32's progress lower precisions must make. Their activations are off by up to half a per cent, and so are
 /// their gradients; the master weights keep small updates.
@@ -36,15 +37,16 @@ fn overflow_is_skipped_and_counted_and_halves_the_scale() {
 
 #[test]
 fn the_same_gradient_whatever_the_scale() {
-    let mut norms = Vec::new();
-    for precision in [Precision::F32, Precision::F16] {
+    let gradient = |precision| {
         let mut options = options(1);
         options.precision = precision;
-        let (_, log) = learn(&mut tiny(2), &texts(6), &options).unwrap();
-        norms.push(log.steps[0].grad_norm);
-    }
-    // Activations of 11 bits; a norm that was not unscaled would be 65536 times as large.
-    assert!((norms[0] / norms[1] - 1.0).abs() < 1e-2, "{norms:?}");
+        probe(&mut tiny(2), None, &texts(6), &Objective::cross_entropy(), &options)
+    };
+    let ((whole, expected), (half, found)) = (gradient(Precision::F32), gradient(Precision::F16));
+    assert_eq!((whole.loss_scale, half.loss_scale), (1.0, 65_536.0));
+    // Activations of 11 bits; what was not unscaled would be 65536 times as large, in the norm or in the update.
+    assert!((whole.grad_norm / half.grad_norm - 1.0).abs() < 1e-2, "{} {}", whole.grad_norm, half.grad_norm);
+    assert!(distance(&expected, &found) < 1e-2, "{}", distance(&expected, &found));
 }
 
 #[test]
