@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use crate::ops::check::input;
     use candle_core::Var;
+    use tenuis_linalg::GramView;
     use tenuis_quant::{GptqConfig, RtnConfig, gptq, rtn};
 
     fn turned(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
@@ -161,7 +162,7 @@ mod tests {
             (0..32 * 32).map(|i| if i % 33 == 0 { 1.0 + (i % 7) as f32 } else { 0.1 }).collect();
         let weights = [
             rtn(&values, [8, 32], &rtn_config).unwrap().weight,
-            gptq(&values, [8, 32], &hessian, 64, &gptq_config).unwrap().weight,
+            gptq(&values, [8, 32], GramView::new(32, &hessian).unwrap(), 64, &gptq_config).unwrap().weight,
         ];
         for weight in weights {
             let grid = Grid::of(&weight).unwrap();
