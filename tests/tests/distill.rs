@@ -200,7 +200,7 @@ fn bad_input_is_refused() {
     let (json, calib, teacher) = (path("teacher.json"), path("calib.txt"), path("teacher"));
     let tokenizer = fixture.model.to_str().unwrap();
     let tiny = ["--tokenizer", tokenizer, "--steps", "1", "--batch-size", "1", "--seq-len", "16"];
-    tenuis(&[&["train", "--config", &json, "--text", &calib, "--out", &teacher][..], &tiny].concat())
+    let _ = tenuis(&[&["train", "--config", &json, "--text", &calib, "--out", &teacher][..], &tiny].concat())
         .succeeded();
     run("vocabulary", "teacher = \"teacher\"\n").failed_with(3, &["the teacher has", "the student"]);
     run("layer", &format!("[stages.options]\nstudent = {{ keep_layers = [9] }}\n{}", training(1, "")))
