@@ -95,16 +95,23 @@ impl From<RunError> for Failure {
             RunError::Model(e) => model_code(e),
             RunError::Eval(e) => eval_code(e),
             RunError::Recipe(_) | RunError::DuplicateName { .. } => Code::Recipe,
-            RunError::Technique { .. } | RunError::Plugin(_) | RunError::Unsupported { .. } => Code::Plugin,
+            RunError::Technique { .. }
+            | RunError::Plugin(_)
+            | RunError::NewConfig { .. }
+            | RunError::Unsupported { .. } => Code::Plugin,
             RunError::File { .. }
+            | RunError::TeacherVocabulary { .. }
             | RunError::NotUtf8 { .. }
             | RunError::Tokenizer(_)
             | RunError::Weight { .. }
             | RunError::Tensor { .. }
             | RunError::TooLittleCalibration { .. } => Code::Input,
-            RunError::NoCalibration { .. } | RunError::TooLong { .. } | RunError::DuplicateTask { .. } => {
-                Code::Usage
-            }
+            RunError::NoCalibration { .. }
+            | RunError::NoTrainingText { .. }
+            | RunError::TooLong { .. }
+            | RunError::TooLittleMemory { .. }
+            | RunError::DuplicateTask { .. } => Code::Usage,
+            RunError::Paused { .. } | RunError::Cancelled => Code::Stopped,
             RunError::NonFiniteWeight { .. }
             | RunError::NonFiniteActivations { .. }
             | RunError::Statistics { .. } => Code::Numerical,
