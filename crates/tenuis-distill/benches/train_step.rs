@@ -69,7 +69,7 @@ fn step(c: &mut Criterion) {
         ("f16", Precision::F16, false),
     ] {
         group.bench_function(name, |b| {
-            b.iter_custom(|iters| run(iters as usize, precision, checkpoint_blocks))
+            b.iter_custom(|iters| run(iters as usize, precision, checkpoint_blocks));
         });
     }
     group.finish();
