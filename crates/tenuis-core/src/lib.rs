@@ -22,5 +22,5 @@ pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};
 pub use weight::{
     Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout,
-    Representation, Weight, WeightError, pack_codes, unpack_codes,
+    LowRank, Representation, Sum, Weight, WeightError, pack_codes, unpack_codes,
 };

@@ -12,6 +12,7 @@
 )]
 
 mod block;
+mod composed;
 mod dense;
 mod dispatch;
 mod gemm;
@@ -21,12 +22,13 @@ mod scratch;
 mod tests;
 mod tile;
 
+use composed::{LowRankOp, SumOp};
 use dense::DenseOp;
 use dispatch::Isa;
 use grouped_int::GroupedIntOp;
 use std::fmt::Debug;
 use std::sync::Arc;
-use tenuis_core::{Dense, GroupedInt, Weight, WeightError};
+use tenuis_core::{Dense, GroupedInt, LowRank, Sum, Weight, WeightError};
 use tile::TiledOp;
 
 /// Computes `y = x Wᵀ + b` on whatever form `W` has.
@@ -80,6 +82,14 @@ fn linear_op_for(weight: &Weight, isa: Isa) -> Result<Arc<dyn LinearOp>, WeightE
     }
     if let Some(grouped) = weight.downcast::<GroupedInt>() {
         return Ok(Arc::new(GroupedIntOp::new(grouped, isa)?));
+    }
+    if let Some(product) = weight.downcast::<LowRank>() {
+        let (b, a) = (linear_op_for(product.b(), isa)?, linear_op_for(product.a(), isa)?);
+        return Ok(Arc::new(LowRankOp::new(b, a)));
+    }
+    if let Some(sum) = weight.downcast::<Sum>() {
+        let terms = sum.terms().iter().map(|term| linear_op_for(term, isa)).collect::<Result<_, _>>()?;
+        return Ok(Arc::new(SumOp::new(terms)));
     }
     Ok(Arc::new(TiledOp::new(Arc::clone(weight))?))
 }

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Tensor, Weight};
+use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, LowRank, Sum, Tensor, Weight};
 
 /// Counts live bytes and their peak.
 struct Counting;
@@ -68,6 +68,15 @@ fn forward_allocates_tiles_only() {
         let index = group_index.then_some(&index[..]);
         Arc::new(GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, index).unwrap())
     };
+    // Half of the full rank: the product of the factors would be as large as a dense matrix.
+    let low_rank = || -> Weight {
+        let factor = |shape: [usize; 2]| -> Weight {
+            let tensor =
+                Tensor::from_f32(DType::F16, shape.to_vec(), &values[..shape[0] * shape[1]]).unwrap();
+            Arc::new(Dense::new(tensor).unwrap())
+        };
+        Arc::new(LowRank::new(factor([SIZE, SIZE / 2]), factor([SIZE / 2, SIZE])).unwrap())
+    };
     let weights = [
         dense(DType::F32),
         dense(DType::F16),
@@ -75,6 +84,8 @@ fn forward_allocates_tiles_only() {
         grouped(4, false),
         grouped(3, false),
         grouped(4, true),
+        low_rank(),
+        Arc::new(Sum::new(vec![grouped(4, false), low_rank()]).unwrap()),
     ];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().unwrap();
     for weight in &weights {

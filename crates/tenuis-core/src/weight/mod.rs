@@ -7,10 +7,15 @@
 
 mod dense;
 mod grouped_int;
+mod low_rank;
+mod nested;
+mod sum;
 
 pub use dense::{Dense, DenseCodec, Layout};
 pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
+pub use low_rank::{LowRank, LowRankCodec};
+pub use sum::{Sum, SumCodec};
 
 use crate::tensor::{Tensor, TensorError};
 use serde_json::Value;
@@ -203,11 +208,13 @@ pub struct CodecRegistry {
 }
 
 impl CodecRegistry {
-    /// The codecs of this crate: `dense` and `grouped_int`.
+    /// The codecs of this crate: `dense`, `grouped_int`, `low_rank` and `sum`.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         registry.register(Arc::new(DenseCodec));
         registry.register(Arc::new(GroupedIntCodec));
+        registry.register(Arc::new(LowRankCodec));
+        registry.register(Arc::new(SumCodec));
         registry
     }
 
