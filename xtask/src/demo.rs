@@ -14,12 +14,13 @@ use std::process::Command;
 const TEXT_BYTES: u64 = 32_000_000;
 /// Bytes of the training text that ship, for calibration and for distilling students.
 const SHIPPED_BYTES: usize = 1_000_000;
-/// The step of its schedule at which each lesson ends; the last one goes to the end.
-const ENDS: [Option<u32>; 3] = [Some(2505), Some(2114), None];
+/// The step of its schedule at which each lesson ends, if before the end, and the type in which its weights are kept.
+const ENDS: [(Option<u32>, &str); 4] =
+    [(Some(2505), "f32"), (Some(2114), "f32"), (None, "bf16"), (None, "bf16")];
 /// What ships beside the model.
 const EVALUATION: [&str; 4] = ["text.txt", "facts.jsonl", "problems.jsonl", "cloze.jsonl"];
 
-/// Writes the world, trains in three lessons and puts the result into `assets/demo`.
+/// Writes the world, trains in four lessons and puts the result into `assets/demo`.
 ///
 /// A run that was interrupted goes on where it was when it is started again; `work` keeps its state.
 ///
@@ -32,12 +33,12 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
     let assets = workspace.root().join("assets/demo");
     let settings = assets.join("training");
     create_dir(&work)?;
-    if !work.join(world::LESSONS[2].file).exists() {
+    if !work.join(world::LESSONS[3].file).exists() {
         say("writing the world's texts");
         world::write(&work, TEXT_BYTES)?;
     }
     let model = |number: usize| work.join(format!("model-{number}"));
-    for (number, ends) in (1..).zip(ENDS) {
+    for (number, (ends, dtype)) in (1..).zip(ENDS) {
         if model(number).exists() {
             continue;
         }
@@ -49,10 +50,10 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
             1 => command.args(["--config", settings.join("config.json").as_str()]),
             _ => command.args(["--model", model(number - 1).as_str()]),
         };
-        match ends {
-            Some(step) => command.args(["--stop-after", &step.to_string(), "--dtype", "f32"]),
-            None => command.args(["--dtype", "bf16"]),
-        };
+        command.args(["--dtype", dtype]);
+        if let Some(step) = ends {
+            command.args(["--stop-after", &step.to_string()]);
+        }
         run(&mut command)?;
     }
     let last = model(ENDS.len());
@@ -68,7 +69,7 @@ pub(crate) fn train(work: Option<Utf8PathBuf>) -> Result<(), Error> {
     for file in EVALUATION {
         replace(&work.join(file), &assets.join(file))?;
     }
-    ship_text(&work.join(world::LESSONS[2].file), &assets.join("train.txt"))?;
+    ship_text(&work.join(world::LESSONS[3].file), &assets.join("train.txt"))?;
     let mut runs = Vec::new();
     for number in 1..=ENDS.len() {
         let log = work.join(format!("model-{number}.train/metrics.jsonl"));

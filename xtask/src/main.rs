@@ -93,7 +93,7 @@ enum Task {
     },
     /// Write the texts of the demonstration model's world: training text and evaluation sets
     World {
-        /// The directory that gets `train-1.txt` to `train-3.txt`, `text.txt`, `facts.jsonl`, `problems.jsonl` and `cloze.jsonl`
+        /// The directory that gets `train-1.txt` to `train-4.txt`, `text.txt`, `facts.jsonl`, `problems.jsonl` and `cloze.jsonl`
         #[arg(long, value_name = "DIR")]
         out: Utf8PathBuf,
         /// The least size of each training text

@@ -8,7 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tenuis_distill::{
-    Network, Objective, Observer, Params, Selection, Sequences, StepRecord, Texts, TrainOptions, train,
+    Network, Objective, Observer, Params, Precision, Selection, Sequences, StepRecord, Texts, TrainOptions,
+    train,
 };
 use tenuis_spec::DecoderSpec;
 
@@ -36,7 +37,7 @@ impl Observer for Clock {
     }
 }
 
-fn run(steps: usize, checkpoint_blocks: bool) -> Duration {
+fn run(steps: usize, precision: Precision, checkpoint_blocks: bool) -> Duration {
     let config = json!({
         "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 288, "num_hidden_layers": 6,
         "num_attention_heads": 6, "num_key_value_heads": 6, "intermediate_size": 768, "rms_norm_eps": 1e-5,
@@ -51,7 +52,7 @@ fn run(steps: usize, checkpoint_blocks: bool) -> Duration {
         Texts { train: Sequences::new("training", tokens.into(), SEQ, VOCAB).expect("tokens"), valid: None };
     let mut options = TrainOptions::default();
     (options.steps, options.batch_size, options.seq_len) = (steps + 1, BATCH, SEQ);
-    options.checkpoint_blocks = checkpoint_blocks;
+    (options.precision, options.checkpoint_blocks) = (precision, checkpoint_blocks);
     let mut clock = Clock { last: Instant::now(), total: Duration::ZERO, steps: 0 };
     train(&mut network, None, &texts, &Objective::cross_entropy(), &options, None, &mut clock)
         .expect("a step");
@@ -61,8 +62,16 @@ fn run(steps: usize, checkpoint_blocks: bool) -> Duration {
 fn step(c: &mut Criterion) {
     let mut group = c.benchmark_group("train_step_15m");
     group.sample_size(10).throughput(Throughput::Elements((BATCH * SEQ) as u64));
-    group.bench_function("f32", |b| b.iter_custom(|iters| run(iters as usize, false)));
-    group.bench_function("f32_checkpointed", |b| b.iter_custom(|iters| run(iters as usize, true)));
+    for (name, precision, checkpoint_blocks) in [
+        ("f32", Precision::F32, false),
+        ("f32_checkpointed", Precision::F32, true),
+        ("bf16", Precision::Bf16, false),
+        ("f16", Precision::F16, false),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter_custom(|iters| run(iters as usize, precision, checkpoint_blocks))
+        });
+    }
     group.finish();
 }
 

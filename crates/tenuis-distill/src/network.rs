@@ -48,6 +48,27 @@ pub struct Extent {
     pub seq: usize,
 }
 
+/// The head with what is done to its logits.
+pub(crate) struct Output {
+    head: Tensor,
+    scale: Option<f64>,
+    softcap: Option<f64>,
+}
+
+impl Output {
+    /// `[rows, d_model]` behind the final norm to `[rows, vocab]`.
+    pub(crate) fn logits(&self, normed: &Tensor) -> candle_core::Result<Tensor> {
+        let mut logits = linear(normed, &self.head, Stored::OutIn)?;
+        if let Some(scale) = self.scale {
+            logits = (logits * scale)?;
+        }
+        match self.softcap {
+            Some(cap) => (logits / cap)?.tanh()? * cap,
+            None => Ok(logits),
+        }
+    }
+}
+
 impl Network {
     /// Joins a spec and its parameters; activations are f32.
     pub fn new(spec: DecoderSpec, params: Params) -> Self {
@@ -168,14 +189,13 @@ impl Network {
         for index in 0..self.spec.layers.len() {
             x = self.block(index, &x, extent)?;
         }
-        let mut logits = linear(&self.final_norm(&x)?, &self.head()?, Stored::OutIn)?;
-        if let Some(scale) = self.spec.logit_scale {
-            logits = (logits * scale)?;
-        }
-        match self.spec.logit_softcap {
-            Some(cap) => Ok(((logits / cap)?.tanh()? * cap)?),
-            None => Ok(logits),
-        }
+        Ok(self.output()?.logits(&self.final_norm(&x)?)?)
+    }
+
+    /// What turns the final norm's output into logits.
+    pub(crate) fn output(&self) -> Result<Output, TrainError> {
+        let (scale, softcap) = (self.spec.logit_scale, self.spec.logit_softcap);
+        Ok(Output { head: self.head()?, scale, softcap })
     }
 
     /// The hidden states after every block, and last the one after the final norm.

@@ -4,12 +4,12 @@ use super::draw::{Draw, hash};
 use super::facts::{EVERYBODY, NEIGHBOURS, World};
 use super::problems::{self, Problem};
 use super::sums::Side;
-use super::{Author, END_OF_TEXT, KINDS, Kind, tell};
+use super::{Author, END_OF_TEXT, KINDS, Kind, Mixture, tell};
 use serde_json::json;
 use std::collections::HashSet;
 
-/// The share of each kind in the text for perplexity.
-const SHARES: [usize; 4] = [20, 15, 25, 40];
+/// What the text for perplexity is made of, and of which sorts the stories to end are.
+const MIXTURE: Mixture = Mixture { shares: [20, 15, 25, 40], known: EVERYBODY, plain: 50 };
 
 /// The seeds of the sets; none is that of a lesson.
 const SEEDS: [u64; 4] = [2_000_001, 2_000_002, 2_000_003, 2_000_004];
@@ -56,9 +56,9 @@ pub(crate) struct Evaluation {
 pub(crate) fn evaluation() -> Evaluation {
     let mut seen = HashSet::new();
     let [text, facts, sums, cloze] = SEEDS;
-    let stories = stories(&mut Author::new(cloze, Side::Evaluation, SHARES, EVERYBODY), &mut seen);
+    let stories = stories(&mut Author::new(cloze, Side::Evaluation, MIXTURE), &mut seen);
     Evaluation {
-        documents: documents(&mut Author::new(text, Side::Evaluation, SHARES, EVERYBODY), &mut seen),
+        documents: documents(&mut Author::new(text, Side::Evaluation, MIXTURE), &mut seen),
         facts: choices(&World::seen_by(NEIGHBOURS), &mut Draw::new(facts)),
         problems: word_problems(&World::new(), &mut Draw::new(sums)),
         stories,

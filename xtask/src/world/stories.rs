@@ -4,7 +4,7 @@ use super::draw::Draw;
 use super::facts::{FAMILY, Fact, Person, Relation, World};
 use super::lexicon::{ANIMALS, COLOURS, FOODS, JOBS, OBJECTS, PLACES, SPOTS};
 use super::template::{Slots, sentence};
-use super::{stories_of_people, stories_of_things};
+use super::{stories_of_one, stories_of_people, stories_of_things};
 
 /// The ways to tell one thing that happens.
 pub(super) type Event = &'static [&'static str];
@@ -121,15 +121,24 @@ impl Slots for Cast<'_> {
     }
 }
 
-/// Every plot.
-pub(super) fn plots() -> impl Iterator<Item = Plot> + Clone {
+/// Every plot in which several things compete.
+fn plots_of_many() -> impl Iterator<Item = Plot> + Clone {
     stories_of_things::PLOTS.iter().chain(stories_of_people::PLOTS).copied()
 }
 
-/// Writes a story.
-pub(super) fn story(world: &World, draw: &mut Draw) -> String {
-    let count = stories_of_things::PLOTS.len() + stories_of_people::PLOTS.len();
-    let plot = plots().nth(draw.below(count)).unwrap_or_default();
+/// Every plot.
+#[cfg(test)]
+pub(super) fn plots() -> impl Iterator<Item = Plot> + Clone {
+    plots_of_many().chain(stories_of_one::PLOTS.iter().copied())
+}
+
+/// Writes a story, a plain one with a chance of `plain` percent.
+pub(super) fn story(world: &World, plain: usize, draw: &mut Draw) -> String {
+    let plot = if plain > 0 && draw.chance(plain) {
+        stories_of_one::PLOTS[draw.below(stories_of_one::PLOTS.len())]
+    } else {
+        plots_of_many().nth(draw.below(plots_of_many().count())).unwrap_or_default()
+    };
     let cast = Cast::new(world, draw);
     let mut out = String::new();
     let mut add = |template: &str, draw: &mut Draw| {

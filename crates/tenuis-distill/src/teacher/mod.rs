@@ -1,9 +1,13 @@
 //! What a student learns from.
 
 mod cache;
+mod model;
+mod network;
 mod store;
 
 pub use cache::CachedTeacher;
+pub use model::ModelTeacher;
+pub use network::NetworkTeacher;
 
 use crate::error::TrainError;
 use crate::network::Extent;
@@ -12,7 +16,6 @@ use candle_core::Tensor;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use tenuis_model::Model;
 
 /// A model that says of a batch what it expects next: [`ModelTeacher`], or whatever can give logits.
 ///
@@ -114,63 +117,32 @@ impl<T: Teacher + ?Sized> Teacher for &mut T {
     }
 }
 
-/// A checkpoint as a teacher, run in whatever representation it is stored.
-#[derive(Clone, Debug)]
-pub struct ModelTeacher(Arc<Model>);
-
-impl ModelTeacher {
-    /// Takes a model.
-    pub const fn new(model: Arc<Model>) -> Self {
-        Self(model)
-    }
+/// The outputs of the blocks that were asked for, while a teacher runs.
+struct Kept<'a> {
+    wanted: &'a [usize],
+    found: Vec<Option<Tensor>>,
 }
 
-impl Teacher for ModelTeacher {
-    fn vocab(&self) -> usize {
-        self.0.spec().vocab
-    }
-
-    fn blocks(&self) -> usize {
-        self.0.spec().layers.len()
-    }
-
-    fn width(&self) -> usize {
-        self.0.spec().d_model
-    }
-
-    fn identity(&self) -> Option<String> {
-        Some(self.0.checkpoint().hash().to_hex().to_string())
-    }
-
-    fn answer(
-        &mut self,
-        _sequences: Option<&[usize]>,
-        tokens: &[u32],
-        extent: Extent,
-        states: &[usize],
-    ) -> Result<Answer, TrainError> {
-        let (rows, width) = (tokens.len(), self.width());
-        let mut x = self.0.embed(tokens, extent.batch, extent.seq, 0)?;
-        let mut kept = vec![None; states.len()];
-        for index in 0..self.blocks() {
-            x = self.0.block(index)?.forward(&x, None)?;
-            for (slot, _) in kept.iter_mut().zip(states).filter(|(_, s)| **s == index) {
-                *slot = Some(x.reshape((rows, width))?);
-            }
+impl<'a> Kept<'a> {
+    /// # Errors
+    /// [`TrainError::Layer`] where a block is wanted that a teacher of `blocks` blocks does not have.
+    fn new(wanted: &'a [usize], blocks: usize) -> Result<Self, TrainError> {
+        match wanted.iter().find(|&&block| block >= blocks) {
+            Some(&layer) => Err(TrainError::Layer { layer, model: "teacher", layers: blocks }),
+            None => Ok(Self { wanted, found: vec![None; wanted.len()] }),
         }
-        let missing = || TrainError::Layer {
-            layer: states.iter().copied().max().unwrap_or(0),
-            model: "teacher",
-            layers: self.0.spec().layers.len(),
-        };
-        let states = kept.into_iter().collect::<Option<Vec<_>>>().ok_or_else(missing)?;
-        let (model, last) = (Arc::clone(&self.0), x.reshape((1, rows, width))?);
-        // The logits are computed as the loss comes to them, so that they never stand in memory whole.
-        let logits = move |range: Range<usize>| {
-            let part = last.narrow(1, range.start, range.len())?;
-            let logits = model.head(&part).map_err(|e| candle_core::Error::Msg(e.to_string()).bt())?;
-            crate::ops::to_vec(&logits)
-        };
-        Ok(Answer::new(logits, states))
+    }
+
+    /// Takes note of a block's output, `[batch · seq, width]` in whatever shape.
+    fn block(&mut self, index: usize, output: &Tensor, width: usize) -> Result<(), TrainError> {
+        for (slot, _) in self.found.iter_mut().zip(self.wanted).filter(|(_, wanted)| **wanted == index) {
+            *slot = Some(output.reshape(((), width))?);
+        }
+        Ok(())
+    }
+
+    /// In the order in which they were asked for.
+    fn states(self) -> Vec<Tensor> {
+        self.found.into_iter().flatten().collect()
     }
 }

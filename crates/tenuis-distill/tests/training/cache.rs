@@ -1,10 +1,11 @@
 //! A teacher that is asked once.
 
-use crate::support::{Log, NetworkTeacher, SEQ, VOCAB, options, random, sequences, texts, tiny};
+use crate::support::{CountedTeacher, Log, SEQ, VOCAB, options, random, sequences, texts, tiny};
 use std::fs;
 use std::path::Path;
 use tenuis_distill::{
-    CachedTeacher, Divergence, Objective, StepRecord, Teacher, Texts, TrainError, TrainOptions, train,
+    CachedTeacher, Divergence, Network, NetworkTeacher, Objective, StepRecord, Teacher, Texts, TrainError,
+    TrainOptions, train,
 };
 
 /// The teacher's products in batches of other sequences, through logarithms, as a share of the loss.
@@ -16,8 +17,12 @@ fn objective(k: usize) -> Objective {
     objective
 }
 
-fn teacher() -> NetworkTeacher {
-    NetworkTeacher::new(random([VOCAB, 16, 3, 4], 21))
+fn network() -> Network {
+    random([VOCAB, 16, 3, 4], 21)
+}
+
+fn teacher() -> CountedTeacher {
+    CountedTeacher::new(network())
 }
 
 /// Three epochs of eight sequences, in batches of four.
@@ -75,7 +80,7 @@ fn the_teacher_runs_once_per_sequence_and_nothing_changes() {
         assert_same(&steps, &expected);
         let bytes = fs::metadata(dir.path().join("teacher-top-k.bin")).unwrap().len();
         assert_eq!(bytes, 128 + 8 * (16 + SEQ as u64 * (8 * 5 + 4)));
-        assert_eq!(bytes, CachedTeacher::<NetworkTeacher>::file_bytes(&texts.train, 5));
+        assert_eq!(bytes, CachedTeacher::<CountedTeacher>::file_bytes(&texts.train, 5));
     }
 }
 
@@ -133,9 +138,8 @@ fn another_text_teacher_or_temperature_begins_anew() {
     let mut warmer = objective.clone();
     warmer.temperature = 3.0;
     assert_eq!(cached(dir.path(), &other_text, &warmer, &epochs()).1, 2);
-    let mut inner = teacher();
-    inner.identity = Some("somebody else".to_owned());
-    let mut other = CachedTeacher::open(inner, &other_text.train, &warmer, dir.path()).unwrap();
+    let somebody_else = CountedTeacher::known_as("somebody else", network());
+    let mut other = CachedTeacher::open(somebody_else, &other_text.train, &warmer, dir.path()).unwrap();
     run(&mut other, &other_text, &warmer, &epochs()).unwrap();
     assert_eq!(other.hits(), (24, 16));
 }
@@ -197,13 +201,13 @@ fn what_cannot_be_cached_is_refused() {
     let texts = texts(8);
     let refused =
         |result: Result<(), TrainError>| matches!(result, Err(TrainError::Option { option: "top_k", .. }));
-    let open = |teacher: NetworkTeacher, objective: &Objective| {
-        CachedTeacher::open(teacher, &texts.train, objective, dir.path())
-    };
+    let open =
+        |teacher, objective: &Objective| CachedTeacher::open(teacher, &texts.train, objective, dir.path());
     assert!(refused(open(teacher(), &Objective::default()).map(|_| ())), "no top_k");
     assert!(refused(open(teacher(), &objective(VOCAB + 1)).map(|_| ())), "more than there are");
-    let nobody = NetworkTeacher { identity: None, ..teacher() };
-    assert!(refused(open(nobody, &objective(5)).map(|_| ())), "no identity");
+    let nobody = NetworkTeacher::new(network());
+    let opened = CachedTeacher::open(nobody, &texts.train, &objective(5), dir.path());
+    assert!(refused(opened.map(|_| ())), "no identity");
     let mut cache = open(teacher(), &objective(5)).unwrap();
     let twice = CachedTeacher::open(&mut cache, &texts.train, &objective(5), dir.path());
     assert!(refused(twice.map(|_| ())), "a cache of a cache");

@@ -1,7 +1,7 @@
 //! Learning from a teacher.
 
 use crate::support::{
-    FIXTURE_VOCAB, FIXTURES, Log, NetworkTeacher, SEQ, VOCAB, distance, fixture, network_of, norm, options,
+    CountedTeacher, FIXTURE_VOCAB, FIXTURES, Log, SEQ, VOCAB, distance, fixture, network_of, norm, options,
     probe, random, sequences, texts, tiny,
 };
 use tenuis_distill::{Divergence, ModelTeacher, Objective, StepRecord, Teacher, Texts, TrainError, train};
@@ -91,7 +91,7 @@ fn divergences_follow_their_formulas() {
             Divergence::JensenShannon => 0.5 * (kl(p, 0.5 * (p + q)) + kl(q, 0.5 * (p + q))),
         });
         let wanted = terms.sum::<f64>() / (4 * SEQ) as f64;
-        let mut teacher = NetworkTeacher::new(loud());
+        let mut teacher = CountedTeacher::new(loud());
         let objective = kd(divergence, temperature);
         let (record, _) = probe(&mut student, Some(&mut teacher), &texts, &objective, &options(1));
         assert!(wanted > 0.05, "{divergence:?}: {wanted}");
@@ -112,7 +112,7 @@ fn the_gradient_keeps_its_size_at_any_temperature() {
     let mut student = tiny(1);
     for divergence in KINDS {
         let mut gradient = |temperature| {
-            let mut teacher = NetworkTeacher::new(random([VOCAB, 16, 2, 4], 2));
+            let mut teacher = CountedTeacher::new(random([VOCAB, 16, 2, 4], 2));
             probe(&mut student, Some(&mut teacher), &texts, &kd(divergence, temperature), &options(1))
         };
         let ((warm, a), (hot, b)) = (gradient(8.0), gradient(32.0));
@@ -157,7 +157,7 @@ fn terms_are_mixed_by_their_weights() {
     let mut record = |ce, kd, hidden| {
         let mut objective = Objective::default();
         (objective.ce, objective.kd, objective.hidden, objective.temperature) = (ce, kd, hidden, 2.0);
-        let mut teacher = NetworkTeacher::new(random([VOCAB, 8, 2, 2], 2));
+        let mut teacher = CountedTeacher::new(random([VOCAB, 8, 2, 2], 2));
         probe(&mut student, Some(&mut teacher), &texts, &objective, &options(1)).0
     };
     let mixed = record(0.3, 0.7, 0.2);
@@ -169,7 +169,7 @@ fn terms_are_mixed_by_their_weights() {
 
 #[test]
 fn vocabularies_must_agree() {
-    let mut teacher = NetworkTeacher::new(random([VOCAB + 1, 16, 2, 4], 1));
+    let mut teacher = CountedTeacher::new(random([VOCAB + 1, 16, 2, 4], 1));
     let error = distil(&mut tiny(1), &mut teacher, &Objective::default(), 1).unwrap_err();
     assert!(matches!(error, TrainError::Vocabulary { teacher: 25, student: 24 }));
     assert!(error.to_string().contains("25 tokens") && error.to_string().contains("tokenizer"), "{error}");
@@ -183,7 +183,7 @@ fn senseless_objectives_are_refused() {
     let run = |map: Vec<usize>| {
         let mut objective = objective.clone();
         objective.layer_map = Some(map);
-        let mut teacher = NetworkTeacher::new(random([VOCAB, 16, 3, 4], 1));
+        let mut teacher = CountedTeacher::new(random([VOCAB, 16, 3, 4], 1));
         distil(&mut tiny(1), &mut teacher, &objective, 1)
     };
     assert!(run(vec![0, 2]).is_ok());
@@ -197,7 +197,7 @@ fn senseless_objectives_are_refused() {
     let refused = |change: fn(&mut Objective), wanted: &str| {
         let mut objective = Objective::default();
         change(&mut objective);
-        let mut teacher = NetworkTeacher::new(tiny(1));
+        let mut teacher = CountedTeacher::new(tiny(1));
         match distil(&mut tiny(1), &mut teacher, &objective, 1) {
             Err(TrainError::Option { option, .. }) => assert_eq!(option, wanted),
             other => panic!("{wanted}: {other:?}"),
@@ -219,7 +219,7 @@ fn the_layer_map_says_who_imitates_whom() {
     let hidden = |map: Vec<usize>| {
         let mut objective = Objective::default();
         (objective.hidden, objective.layer_map) = (1.0, Some(map));
-        let mut teacher = NetworkTeacher::new(tiny(1));
+        let mut teacher = CountedTeacher::new(tiny(1));
         probe(&mut tiny(1), Some(&mut teacher), &texts(4), &objective, &options(1)).0.hidden
     };
     assert!(hidden(vec![0, 1]) < 1e-12);

@@ -1,7 +1,7 @@
 //! Gradients: of everything that is trained, right, and the same whichever way they are computed.
 
 use crate::support::{
-    FIXTURE_VOCAB, FIXTURES, NetworkTeacher, Weights, distance, fixture, learn, network_of, norm, options,
+    CountedTeacher, FIXTURE_VOCAB, FIXTURES, Weights, distance, fixture, learn, network_of, norm, options,
     probe, random, restore, sequences, texts, tiny, weights,
 };
 use tenuis_distill::{LoraConfig, Network, Objective, Selection, Texts, TrainOptions};
@@ -106,7 +106,7 @@ fn checkpointed_blocks_have_the_same_gradients() {
     let mut objective = Objective::default();
     (objective.ce, objective.hidden) = (0.5, 0.3);
     let check = |what: &str, network: &mut Network, objective: &Objective| {
-        let mut teacher = NetworkTeacher::new(random([FIXTURE_VOCAB, 32, 4, 4], 1));
+        let mut teacher = CountedTeacher::new(random([FIXTURE_VOCAB, 32, 4, 4], 1));
         let mut options = fixture_options();
         let (record, expected) = probe(network, Some(&mut teacher), &texts, objective, &options);
         options.checkpoint_blocks = true;

@@ -1,7 +1,7 @@
 //! A run that was cut off ends as if it had not been.
 
 use crate::support::{
-    Log, NetworkTeacher, SEQ, VOCAB, Weights, loud, options, random, sequences, texts, tiny, weights,
+    CountedTeacher, Log, SEQ, VOCAB, Weights, loud, options, random, sequences, texts, tiny, weights,
 };
 use std::path::Path;
 use tenuis_distill::{Network, Objective, Outcome, Precision, Texts, TrainError, TrainOptions, train};
@@ -25,7 +25,7 @@ fn run_of(
     dir: Option<&Path>,
     log: &mut Log,
 ) -> Result<(Outcome, Weights), TrainError> {
-    let mut teacher = NetworkTeacher::new(random([VOCAB, 8, 3, 2], 9));
+    let mut teacher = CountedTeacher::new(random([VOCAB, 8, 3, 2], 9));
     let mut outcome = train(&mut network, Some(&mut teacher), texts, objective, options, dir, log)?;
     outcome.seconds = 0.0;
     Ok((outcome, weights(&network)))

@@ -3,13 +3,12 @@
 use candle_core::Tensor;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, GroupedInt, Representation};
 use tenuis_distill::{
-    Answer, Extent, Network, Objective, Observer, Outcome, Params, Schedule, Selection, Sequences,
-    StepRecord, Teacher, Texts, TrainError, TrainOptions, ValidRecord, train,
+    Answer, Extent, Network, NetworkTeacher, Objective, Observer, Outcome, Params, Schedule, Selection,
+    Sequences, StepRecord, Teacher, Texts, TrainError, TrainOptions, ValidRecord, train,
 };
 use tenuis_model::Model;
 use tenuis_spec::DecoderSpec;
@@ -228,50 +227,48 @@ pub(crate) fn nll_of(logits: &[f32], targets: &[u32]) -> f64 {
 }
 
 /// A network as a teacher that counts how often it is run.
-pub(crate) struct NetworkTeacher {
-    pub(crate) network: Network,
+pub(crate) struct CountedTeacher {
+    teacher: NetworkTeacher,
     pub(crate) runs: usize,
-    pub(crate) identity: Option<String>,
 }
 
-impl NetworkTeacher {
+impl CountedTeacher {
     pub(crate) fn new(network: Network) -> Self {
-        Self { network, runs: 0, identity: Some("the teacher of the tests".to_owned()) }
+        Self::known_as("the teacher of the tests", network)
+    }
+
+    pub(crate) fn known_as(identity: &str, network: Network) -> Self {
+        let teacher = NetworkTeacher::new(network).with_identity(Some(identity.to_owned()));
+        Self { teacher, runs: 0 }
     }
 }
 
-impl Teacher for NetworkTeacher {
+impl Teacher for CountedTeacher {
     fn vocab(&self) -> usize {
-        self.network.spec().vocab
+        self.teacher.vocab()
     }
 
     fn blocks(&self) -> usize {
-        self.network.spec().layers.len()
+        self.teacher.blocks()
     }
 
     fn width(&self) -> usize {
-        self.network.spec().d_model
+        self.teacher.width()
     }
 
     fn identity(&self) -> Option<String> {
-        self.identity.clone()
+        self.teacher.identity()
     }
 
     fn answer(
         &mut self,
-        _sequences: Option<&[usize]>,
+        sequences: Option<&[usize]>,
         tokens: &[u32],
         extent: Extent,
         states: &[usize],
     ) -> Result<Answer, TrainError> {
         self.runs += 1;
-        let all = self.network.hidden_states(tokens, extent)?;
-        let logits = values(&self.network.logits(tokens, extent)?);
-        let vocab = self.vocab();
-        Ok(Answer::new(
-            move |rows: Range<usize>| Ok(logits[rows.start * vocab..rows.end * vocab].to_vec()),
-            states.iter().map(|&s| all[s].detach()).collect(),
-        ))
+        self.teacher.answer(sequences, tokens, extent, states)
     }
 }
 

@@ -1,12 +1,10 @@
 //! A teacher out of weights in memory.
 
+use super::{Answer, Kept, Teacher};
 use crate::error::TrainError;
 use crate::network::{Extent, Network};
-use crate::ops::linear::linear;
 use crate::ops::to_vec;
-use crate::teacher::{Answer, Teacher};
 use std::ops::Range;
-use tenuis_core::Layout as Stored;
 
 /// A [`Network`] as a teacher: for whoever has weights and no checkpoint directory, as a plugin has.
 ///
@@ -62,33 +60,18 @@ impl Teacher for NetworkTeacher {
         states: &[usize],
     ) -> Result<Answer, TrainError> {
         let network = &self.network;
-        let layers = self.blocks();
-        if let Some(&layer) = states.iter().find(|&&state| state >= layers) {
-            return Err(TrainError::Layer { layer, model: "teacher", layers });
-        }
+        let mut kept = Kept::new(states, self.blocks())?;
         let mut x = network.embed(tokens, extent)?;
-        let mut kept = vec![None; states.len()];
-        for index in 0..layers {
+        for index in 0..self.blocks() {
             x = network.block(index, &x, extent)?;
-            for (slot, _) in kept.iter_mut().zip(states).filter(|(_, state)| **state == index) {
-                *slot = Some(x.clone());
-            }
+            kept.block(index, &x, self.width())?;
         }
         let normed = network.final_norm(&x)?;
-        let head = network.head()?;
-        let (scale, cap) = (network.spec().logit_scale, network.spec().logit_softcap);
+        let head = network.output()?;
         // The logits are computed as the loss comes to them, so that they never stand in memory whole.
         let logits = move |range: Range<usize>| {
-            let part = normed.narrow(0, range.start, range.len())?;
-            let mut logits = to_vec(&linear(&part, &head, Stored::OutIn)?)?;
-            for value in &mut logits {
-                *value *= scale.unwrap_or(1.0) as f32;
-                if let Some(cap) = cap {
-                    *value = cap as f32 * (*value / cap as f32).tanh();
-                }
-            }
-            Ok(logits)
+            to_vec(&head.logits(&normed.narrow(0, range.start, range.len())?)?)
         };
-        Ok(Answer::new(logits, kept.into_iter().flatten().collect()))
+        Ok(Answer::new(logits, kept.states()))
     }
 }
