@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod hand_over;
 mod install;
+mod results;
 mod tests_and_benches;
 mod tidy;
 mod workspace;
@@ -106,6 +107,16 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         work: Option<Utf8PathBuf>,
     },
+    /// Measure every technique on the demonstration model and others, and write `docs/results.md`
+    Results {
+        /// Where recipes, candidates and reports are kept; what is there is not made again [default: `results` in the
+        /// build directory]
+        #[arg(long, value_name = "DIR")]
+        work: Option<Utf8PathBuf>,
+        /// Measure one model alone: `demo`, `tiny1m` or `stories260k`
+        #[arg(long, value_name = "MODEL")]
+        only: Option<String>,
+    },
 }
 
 /// Everything after the command, untouched.
@@ -171,6 +182,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Install { prefix, dry_run } => install(&prefix, dry_run),
         Task::World { out, bytes } => write_world(&out, bytes),
         Task::TrainDemo { work } => demo::train(work).map(|()| ExitCode::SUCCESS),
+        Task::Results { work, only } => results::write(work, only.as_deref()).map(|()| ExitCode::SUCCESS),
     }
 }
 
