@@ -213,7 +213,8 @@ pub struct tn_model {
     pub train: *const tn_tokens,
     /// Other tokens, to judge by; NULL where there are none.
     pub valid: *const tn_tokens,
-    /// What the host measured, by the name of the tensor, such as `block_similarity`; any of it may be absent.
+    /// What the host measured, by the name of the tensor: what `model_statistics` asked for, and `rows`, i64 `[1]`, the
+    /// calibration rows (tokens) behind it. Any of it may be absent.
     pub statistics: *const *const tn_tensor,
     /// The absolute path of a directory that outlives the job, for resuming: the same stage gets it again. Empty where
     /// there is none.

@@ -112,11 +112,11 @@ fn layout() -> Layout {
         tn_model { struct_size n_statistics student teacher train valid statistics state_dir ctx eval_loss }
         tn_host {
             struct_size abi_minor ctx thread_budget reserved cancelled progress log metric metric_at parallel_for
-            out_alloc emit fold out_loss emit_tensor emit_weight emit_copy remove retract set_config ext
+            out_alloc emit fold out_loss emit_tensor emit_weight emit_copy remove retract set_config ext seed
         }
         tn_technique {
             struct_size scope caps id version config_schema n_kinds reserved kinds create accepts estimate group_begin
-            group_tile group_finish model_run model_estimate destroy decode ext
+            group_tile group_finish model_run model_estimate destroy decode ext model_statistics
         }
         tn_plugin { magic struct_size abi_major abi_minor min_host_minor n_techniques techniques }
     }

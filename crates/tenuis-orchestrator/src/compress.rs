@@ -87,7 +87,8 @@ impl Workshop<'_> {
                 stage::check_targets(model, loaded, index, technique, self.codecs)?;
             }
         }
-        calibration_for(model, loaded, &techniques, calibration)?;
+        let needy = needy(loaded, &techniques)?;
+        calibration_for(model, loaded, &techniques, &needy, calibration)?;
         Ok(())
     }
 
@@ -107,7 +108,8 @@ impl Workshop<'_> {
     ) -> Result<Candidate, RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
         let text = calibration;
-        let calibration = calibration_for(model, loaded, &techniques, text)?;
+        let needy = needy(loaded, &techniques)?;
+        let calibration = calibration_for(model, loaded, &techniques, &needy, text)?;
         let recipe = &loaded.recipe;
         let started = Instant::now();
         let mut key = model.checkpoint().hash().to_hex().to_string();
@@ -123,7 +125,8 @@ impl Workshop<'_> {
                 Scope::Group => None,
             };
             let learns_from = inputs.as_ref().map(ModelInputs::identity);
-            key = stage_key(&key, technique, loaded, index, calibration.as_ref(), learns_from);
+            let calibrated = calibration.as_ref().filter(|_| needy[index]);
+            key = stage_key(&key, technique, loaded, index, calibrated, learns_from);
             let reused = if self.options.fresh { None } else { finished(&dir, &key) };
             let record = if let Some(record) = reused {
                 record
@@ -135,7 +138,7 @@ impl Workshop<'_> {
                     technique,
                     input: &input,
                     source: model.checkpoint(),
-                    calibration: calibration.as_ref(),
+                    calibration: calibrated,
                     target: &dir,
                 };
                 let provenance = |record: &StageRecord| {
@@ -171,14 +174,24 @@ impl Workshop<'_> {
     }
 }
 
+/// Which stages need the model to be run on calibration text.
+fn needy(loaded: &LoadedRecipe, techniques: &[Technique]) -> Result<Vec<bool>, RunError> {
+    let needs = |(index, technique): (usize, &Technique)| {
+        let statistics = model_scope::wanted(loaded, index, technique)?;
+        Ok(stage::needs_data(technique.capabilities()) || statistics.any())
+    };
+    techniques.iter().enumerate().map(needs).collect()
+}
+
 /// Cuts the calibration text as the recipe asks, where any of its techniques needs it.
 fn calibration_for(
     model: &Model,
     loaded: &LoadedRecipe,
-    techniques: &[&Technique],
+    techniques: &[Technique],
+    needy: &[bool],
     text: Option<&Text>,
 ) -> Result<Option<Calibration>, RunError> {
-    let Some(needy) = techniques.iter().find(|t| stage::needs_data(t.capabilities())) else {
+    let Some(needy) = techniques.iter().zip(needy).find(|(_, needy)| **needy).map(|(t, _)| t) else {
         return Ok(None);
     };
     let text = text.ok_or_else(|| RunError::NoCalibration {
@@ -204,7 +217,6 @@ fn stage_key(
     learns_from: Option<&Value>,
 ) -> String {
     let stage = &loaded.recipe.stages[index];
-    let needs_data = stage::needs_data(technique.capabilities());
     let mut identity = json!({
         "input": input,
         "technique": technique.id(),
@@ -212,7 +224,7 @@ fn stage_key(
         "plugin": technique.plugin_hash(),
         "stage": stage,
         "seed": loaded.recipe.seed,
-        "calibration": calibration.filter(|_| needs_data).map(Calibration::source),
+        "calibration": calibration.map(Calibration::source),
     });
     if let Some(inputs) = learns_from {
         identity["inputs"] = inputs.clone();

@@ -9,6 +9,7 @@ mod magnitude;
 mod mask;
 mod report;
 mod select;
+pub mod structured;
 mod target;
 
 pub use error::PruneError;

@@ -47,10 +47,11 @@ impl ModelTechnique for Distill {
         .and(Capabilities::DETERMINISTIC);
     type Config = DistillConfig;
 
-    fn new(config: DistillConfig, _host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: DistillConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         if let Some(rounding) = &config.quantize {
             rounding.validate().map_err(TechniqueError::invalid)?;
         }
+        config.training.seed.get_or_insert(host.seed());
         Ok(Self { config })
     }
 
@@ -151,7 +152,7 @@ impl Distill {
         };
         let network = &mut student.network;
         match &self.config.lora {
-            Some(lora) => network.add_adapters(lora, self.config.training.seed),
+            Some(lora) => network.add_adapters(lora, self.config.training.seed.unwrap_or_default()),
             None => network.params.train(&self.config.train.selection()),
         }
         .map_err(|e| failure(&e))?;

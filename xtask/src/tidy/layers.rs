@@ -28,8 +28,9 @@ const LAYERS: [(&str, u8); 14] = [
 /// Crates below this layer, and all that plugins may see, have no candle in their tree.
 const CANDLE_LAYER: u8 = 3;
 
-/// What a plugin may see of ours: the SDK, the data types and the algorithms.
-const OPEN_TO_PLUGINS: [&str; 4] = ["tenuis-plugin", "tenuis-core", "tenuis-quant", "tenuis-prune"];
+/// What a plugin may see of ours: the SDK, the data types, what describes networks and the algorithms.
+const OPEN_TO_PLUGINS: [&str; 5] =
+    ["tenuis-plugin", "tenuis-core", "tenuis-spec", "tenuis-quant", "tenuis-prune"];
 
 /// The plugin that trains: it alone sees the trainer and what describes networks, and hence has candle.
 const TRAINER: (&str, [&str; 2]) = ("tenuis-plugin-distill", ["tenuis-distill", "tenuis-spec"]);

@@ -139,7 +139,7 @@ fn options(args: &TrainArgs) -> Result<TrainOptions, Failure> {
         }
         None => TrainOptions::default(),
     };
-    options.seed = args.seed;
+    options.seed = Some(args.seed);
     if let Some(steps) = args.steps {
         options.steps = steps;
     }

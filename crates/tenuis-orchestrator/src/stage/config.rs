@@ -100,21 +100,21 @@ impl Outcome {
 
     /// Warns where a Hessian cannot have full rank.
     pub(super) fn note_rows(&mut self, name: &str, stats: &LayerStats) {
-        let (rows, features) = (stats.rows(), stats.features() as u64);
-        if stats.gram().is_some() && rows < features {
-            self.record.warnings.push(format!(
-                "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at \
-                 most; pass more calibration text"
-            ));
-        }
+        self.record.warnings.extend(rank_warning(name, stats));
     }
 
     /// Records how much text the calibration saw.
     pub(super) fn note_stream(&mut self, stream: &Stream) {
-        self.record.calibration_rows = stream.rows();
-        self.record.dropped_batches = stream.dropped();
-        if stream.dropped() > 0 {
-            let warning = format!("{} calibration batches dropped: activations not finite", stream.dropped());
+        self.note_calibration(stream.rows(), stream.dropped(), Vec::new());
+    }
+
+    /// Records how much text a calibration saw, how many batches of it were dropped, and what it warned of.
+    pub(super) fn note_calibration(&mut self, rows: u64, dropped: u64, warnings: Vec<String>) {
+        self.record.calibration_rows = rows;
+        self.record.dropped_batches = dropped;
+        self.record.warnings.extend(warnings);
+        if dropped > 0 {
+            let warning = format!("{dropped} calibration batches dropped: activations not finite");
             self.record.warnings.push(warning);
         }
     }
@@ -147,4 +147,15 @@ impl Outcome {
     pub(super) fn into_record(self) -> StageRecord {
         self.record
     }
+}
+
+/// Warns where a Hessian cannot have full rank.
+pub(super) fn rank_warning(name: &str, stats: &LayerStats) -> Option<String> {
+    let (rows, features) = (stats.rows(), stats.features() as u64);
+    (stats.gram().is_some() && rows < features).then(|| {
+        format!(
+            "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at most; \
+             pass more calibration text"
+        )
+    })
 }

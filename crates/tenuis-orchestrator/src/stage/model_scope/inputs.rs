@@ -139,6 +139,16 @@ pub(crate) fn check(
             ));
         }
     }
+    if index == 0 {
+        // What a later stage is given is not known yet; it asks when it is run.
+        let options = serde_json::Value::Object(stage.options.clone());
+        let mut job = technique
+            .start_model(&options, 1, Arc::new(tenuis_host::NoEvents))
+            .map_err(|e| wrong("options", e.to_string()))?;
+        for (module, weight) in super::view(model)?.weights {
+            job.accepts(&weight.descriptor()).map_err(|e| wrong("technique", format!("{module}: {e}")))?;
+        }
+    }
     for path in [&stage.data.train, &stage.data.valid].into_iter().flatten() {
         let path = loaded.path(path);
         std::fs::File::open(&path).map_err(|source| RunError::File { path, source })?;
