@@ -8,6 +8,8 @@ use tenuis_plugin::{
 use tenuis_quant::{AwqConfig, FoundScale, QuantError, awq_clip, awq_round, search_scale, share_channels};
 
 /// AWQ: one scale serves every member of a group, and the host folds it into what produces their input.
+///
+/// A pruned weight stays zero: every grid holds zero, and neither scales nor limits move it.
 pub(crate) struct Awq {
     config: AwqConfig,
     pool: ThreadPool,
@@ -53,6 +55,7 @@ impl GroupTechnique for Awq {
         .and(Capabilities::NEEDS_INPUTS)
         .and(Capabilities::NEEDS_OUT_LOSS)
         .and(Capabilities::NEEDS_DENSE)
+        .and(Capabilities::KEEPS_MASK)
         .and(Capabilities::DETERMINISTIC);
     type Config = AwqConfig;
 

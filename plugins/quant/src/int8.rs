@@ -18,7 +18,8 @@ pub(crate) struct Int8Dynamic {
 impl GroupTechnique for Int8Dynamic {
     const ID: &'static str = "int8-dynamic";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC);
+    const CAPABILITIES: Capabilities =
+        Capabilities::NEEDS_DENSE.and(Capabilities::KEEPS_MASK).and(Capabilities::DETERMINISTIC);
     type Config = Int8DynamicConfig;
 
     fn new(config: Int8DynamicConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
@@ -43,8 +44,10 @@ pub(crate) struct SmoothQuant {
 impl GroupTechnique for SmoothQuant {
     const ID: &'static str = "smoothquant";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities =
-        Capabilities::NEEDS_MOMENTS.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_MOMENTS
+        .and(Capabilities::NEEDS_DENSE)
+        .and(Capabilities::KEEPS_MASK)
+        .and(Capabilities::DETERMINISTIC);
     type Config = SmoothQuantConfig;
 
     fn new(config: SmoothQuantConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {

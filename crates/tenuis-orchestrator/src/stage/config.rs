@@ -16,6 +16,12 @@ use tenuis_spec::DecoderSpec;
 /// The metric that says whether a group's scales were folded.
 const FOLDED: &str = "scales_folded";
 
+/// Whether a stage has folded scales, so that its weights no longer approximate those of the same name before.
+pub(crate) fn has_folded(record: &StageRecord) -> bool {
+    let folded = |metric: &Metric| metric.key.ends_with(FOLDED) && metric.value == Some(1.0);
+    record.metrics.iter().any(folded)
+}
+
 /// What is known of a stage's output while it is being made.
 pub(super) struct Outcome {
     record: StageRecord,

@@ -16,6 +16,7 @@ use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use config::Outcome;
+pub(crate) use config::has_folded;
 use fold::{Changed, Vectors};
 use group::{GroupRun, GroupTask};
 use serde_json::Value;
