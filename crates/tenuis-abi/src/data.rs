@@ -125,6 +125,9 @@ pub struct tn_group {
     pub moments: *const tn_tensor,
     /// The rows (tokens) that the statistics were taken over.
     pub calib_rows: u64,
+    /// i32 `[in]`: the channel of its producer that each input channel comes from. `fold` with a scale that is the same
+    /// wherever this is the same leaves nothing to do at run time. NULL where the input's producer takes no scale.
+    pub producer: *const tn_tensor,
 }
 
 /// Token sequences of one length, such as a training text cut into windows.

@@ -104,7 +104,7 @@ fn layout() -> Layout {
         tn_tensor { struct_size flags dtype device_type device_id ndim shape strides data byte_len name }
         tn_weight { struct_size n_components out_features in_features descriptor components dense mask original }
         tn_linear { struct_size index name weight bias }
-        tn_group { struct_size n_linears block n_blocks linears hessian moments calib_rows }
+        tn_group { struct_size n_linears block n_blocks linears hessian moments calib_rows producer }
         tn_tokens { struct_size reserved n_sequences sequence_length hash ctx read }
         tn_checkpoint {
             struct_size n_weights n_tensors reserved config_json spec_json hash weights tensors ctx decode

@@ -21,6 +21,6 @@ pub use storage::{StorageError, StoredWeights, quantization_config_for};
 pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};
 pub use weight::{
-    Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout,
-    LowRank, Representation, Sum, Weight, WeightError, pack_codes, unpack_codes,
+    Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, InputScaled,
+    Int8Dynamic, Layout, LowRank, Representation, Sum, Weight, WeightError, pack_codes, unpack_codes,
 };

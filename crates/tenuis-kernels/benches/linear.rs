@@ -6,7 +6,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Arc;
-use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout, Tensor, Weight};
+use tenuis_core::{
+    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Int8Dynamic, Layout, Tensor, Weight,
+};
 
 const SIZE: usize = 4096;
 
@@ -38,6 +40,13 @@ fn grouped(width: u8, symmetric: bool, group_index: bool) -> Weight {
     Arc::new(GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, zeros, index).unwrap())
 }
 
+/// W8A8: activations are rounded per token, and the sums are integers.
+fn int8_dynamic() -> Weight {
+    let codes = (0..SIZE * SIZE).map(|i| (i * 7 + i / 31) as u8 as i8).collect();
+    let scales: Vec<f32> = values(SIZE).iter().map(|v| v.abs() + 0.1).collect();
+    Arc::new(Int8Dynamic::from_codes([SIZE, SIZE], codes, &scales, DType::F16).unwrap())
+}
+
 fn kinds() -> Vec<(&'static str, Weight)> {
     vec![
         ("f32", dense(DType::F32, Layout::OutIn)),
@@ -47,6 +56,7 @@ fn kinds() -> Vec<(&'static str, Weight)> {
         ("f16_in_out", dense(DType::F16, Layout::InOut)),
         ("f8_e4m3", dense(DType::F8E4M3, Layout::OutIn)),
         ("int8", grouped(8, true, false)),
+        ("int8_dynamic", int8_dynamic()),
         ("int4", grouped(4, true, false)),
         ("int4_asymmetric", grouped(4, false, false)),
         ("int4_g_idx", grouped(4, true, true)),

@@ -8,8 +8,8 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 use tenuis_core::{
-    Bits, Bytes, Component, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout, Representation,
-    Tensor, Weight, WeightError,
+    Bits, Bytes, Component, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, InputScaled, Layout,
+    Representation, Tensor, Weight, WeightError,
 };
 
 /// Largest error of an output relative to `Σ |x·w| + |bias|`: 32 units in the last place. The `gemm` crate keeps one
@@ -161,6 +161,17 @@ fn scales_of_every_type() {
     for scale_dtype in [DType::F32, DType::F16, DType::BF16] {
         let spec = GroupedIntSpec { scale_dtype, ..spec(4, GroupSize::Columns(64), true) };
         check(&grouped(spec, [40, 128], 9, |_, _| 0), &ROWS, 10);
+    }
+}
+
+#[test]
+fn scales_of_the_input() {
+    let scale: Vec<f32> = Random(20).floats(96).iter().map(|s| s.abs() + 0.1).collect();
+    for inner in [
+        dense(DType::F16, Layout::InOut, [50, 96], 16),
+        grouped(spec(4, GroupSize::Columns(24), false), [50, 96], 17, |_, _| 0),
+    ] {
+        check(&(Arc::new(InputScaled::new(inner, &scale).unwrap()) as Weight), &ROWS, 21);
     }
 }
 

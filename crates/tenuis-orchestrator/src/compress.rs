@@ -132,6 +132,7 @@ impl Workshop<'_> {
                 record
             } else {
                 all_reused = false;
+                check_originals(technique, loaded, &records)?;
                 let job = StageJob {
                     loaded,
                     index,
@@ -181,6 +182,27 @@ fn needy(loaded: &LoadedRecipe, techniques: &[Technique]) -> Result<Vec<bool>, R
         Ok(stage::needs_data(technique.capabilities()) || statistics.any())
     };
     techniques.iter().enumerate().map(needs).collect()
+}
+
+/// A technique that compares weights with the uncompressed ones cannot follow one that moved scales between tensors.
+fn check_originals(
+    technique: &Technique,
+    loaded: &LoadedRecipe,
+    before: &[StageRecord],
+) -> Result<(), RunError> {
+    let folded = before.iter().find(|record| stage::has_folded(record));
+    match folded.filter(|_| technique.scope() == Scope::Group && technique.capabilities().needs_original()) {
+        None => Ok(()),
+        Some(earlier) => Err(RunError::Unsupported {
+            technique: technique.id().to_owned(),
+            recipe: loaded.recipe.name.clone(),
+            problem: format!(
+                "compares weights with the uncompressed ones, but {} has folded scales into other tensors; put it before \
+                 that stage, or turn the scales off there",
+                earlier.technique
+            ),
+        }),
+    }
 }
 
 /// Cuts the calibration text as the recipe asks, where any of its techniques needs it.

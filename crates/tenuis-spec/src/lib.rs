@@ -42,6 +42,6 @@ pub use layer::{
     Activation, AttentionSpec, FusedOrder, LayerNorms, LayerSpec, MlpSpec, NormKind, NormSpec, QkNorm,
     QkvSpec, Residual,
 };
-pub use linear::{InputGroup, LinearSpec, Producer, Role};
+pub use linear::{InputGroup, LinearSpec, Producer, ProducerRows, Role};
 pub use rope::{Frequencies, RopeScaling, RopeSpec};
 pub use width::KeptUnits;

@@ -1,10 +1,13 @@
-//! The quantising techniques as a Tenuis plugin: `cast`, `rtn` and `gptq`.
+//! The quantising techniques as a Tenuis plugin: `cast`, `rtn`, `gptq`, `awq`, `smoothquant` and
+//! `int8-dynamic`.
 //!
 //! Thin wrappers: the algorithms are those of `tenuis-quant`, and what is here turns groups into matrices and
 //! reports into metrics and log lines.
 
+mod awq;
 mod cast;
 mod gptq;
+mod int8;
 mod report;
 mod rtn;
 mod threads;
@@ -18,4 +21,11 @@ fn stored_dtype(linear: &Linear<'_>) -> DType {
     name.and_then(DType::from_name).unwrap_or(DType::F32)
 }
 
-tenuis_plugin::export_plugin!(cast::Cast, rtn::Rtn, gptq::Gptq);
+tenuis_plugin::export_plugin!(
+    cast::Cast,
+    rtn::Rtn,
+    gptq::Gptq,
+    awq::Awq,
+    int8::SmoothQuant,
+    int8::Int8Dynamic,
+);

@@ -4,7 +4,7 @@
 //!
 //! | method | holds | read by |
 //! |---|---|---|
-//! | `compressed-tensors`, format `pack-quantized` | grouped integers | transformers, vLLM, Tenuis |
+//! | `compressed-tensors`, formats `pack-quantized` and `int-quantized` | grouped integers, W8A8 | transformers, vLLM, Tenuis |
 //! | `tenuis` | any representation, one descriptor a weight | Tenuis |
 //!
 //! Both store a weight's components as `{module}.{suffix}`; a module without a descriptor is dense and is stored as
@@ -30,6 +30,8 @@ const TENUIS: &str = "tenuis";
 const DENSE: &str = "dense";
 /// The `kind` of a grouped integer descriptor.
 const GROUPED_INT: &str = "grouped_int";
+/// The `kind` of eight-bit weights whose inputs are rounded too.
+const INT8_DYNAMIC: &str = "int8_dynamic";
 
 /// The representation of every weight of a checkpoint, as its configuration declares it.
 ///
@@ -165,7 +167,7 @@ fn in_checkpoint(checkpoint: &Checkpoint, module: &str, source: WeightError) -> 
 
 /// The `quantization_config` of a checkpoint that holds these weights, or `None` where all of them are dense.
 ///
-/// Where everything that is not dense is `grouped_int`, this is compressed-tensors' own form, which transformers
+/// Where everything that is not dense is `grouped_int` or `int8_dynamic`, this is compressed-tensors' own form, which transformers
 /// loads; otherwise it is the method `tenuis`. `untouched_linears` are the Linears that are not in `weights` (the
 /// head, say): compressed-tensors must be told to leave them alone.
 ///
@@ -199,7 +201,7 @@ pub fn quantization_config_for(
             untouched.push(module.clone());
         } else {
             compressed.insert(module.as_str(), descriptor);
-            grouped_only &= kind == GROUPED_INT;
+            grouped_only &= kind == GROUPED_INT || kind == INT8_DYNAMIC;
         }
     }
     if compressed.is_empty() {

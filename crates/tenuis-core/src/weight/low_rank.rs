@@ -11,7 +11,7 @@ const B: &str = "b";
 /// The part that maps from the inputs.
 const A: &str = "a";
 /// Kinds that are no factor: a product of more than two matrices has a cheaper form of two.
-const REFUSED: [&str; 2] = ["low_rank", "sum"];
+const REFUSED: [&str; 3] = ["low_rank", "sum", "input_scaled"];
 
 /// A matrix of low rank as the product of its factors, `W = B·A`.
 ///
@@ -128,6 +128,16 @@ impl Representation for LowRank {
             }
         }
         Ok(())
+    }
+
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let b = self.b.scale_rows(factors)?;
+        Ok(b.map(|b| Arc::new(Self { b, a: Arc::clone(&self.a) }) as Weight))
+    }
+
+    fn scale_columns(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let a = self.a.scale_columns(factors)?;
+        Ok(a.map(|a| Arc::new(Self { b: Arc::clone(&self.b), a }) as Weight))
     }
 
     fn as_any(&self) -> &dyn Any {

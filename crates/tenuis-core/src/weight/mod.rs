@@ -7,6 +7,8 @@
 
 mod dense;
 mod grouped_int;
+mod input_scaled;
+mod int8_dynamic;
 mod low_rank;
 mod nested;
 mod sum;
@@ -14,6 +16,8 @@ mod sum;
 pub use dense::{Dense, DenseCodec, Layout};
 pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
+pub use input_scaled::{InputScaled, InputScaledCodec};
+pub use int8_dynamic::{Int8Dynamic, Int8DynamicCodec};
 pub use low_rank::{LowRank, LowRankCodec};
 pub use sum::{Sum, SumCodec};
 
@@ -140,6 +144,31 @@ pub trait Representation: Any + fmt::Debug + Send + Sync {
     /// If `rows` or `out` do not fit the shape.
     fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), WeightError>;
 
+    /// The weight with row `o` multiplied by `factors[o]`, in the same form; `None` where the form cannot take them: it has
+    /// no place for a factor per row, or its stored types would overflow or lose more than rounding.
+    ///
+    /// # Errors
+    /// [`WeightError`] where the components cannot be read.
+    ///
+    /// # Panics
+    /// May panic if `factors` is not `out_features` long.
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let _ = factors;
+        Ok(None)
+    }
+
+    /// The weight with column `i` multiplied by `factors[i]`, as [`scale_rows`](Self::scale_rows).
+    ///
+    /// # Errors
+    /// As [`scale_rows`](Self::scale_rows).
+    ///
+    /// # Panics
+    /// May panic if `factors` is not `in_features` long.
+    fn scale_columns(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let _ = factors;
+        Ok(None)
+    }
+
     /// This value for a downcast to its concrete type, by which kernels choose a fast path.
     fn as_any(&self) -> &dyn Any;
 }
@@ -208,13 +237,15 @@ pub struct CodecRegistry {
 }
 
 impl CodecRegistry {
-    /// The codecs of this crate: `dense`, `grouped_int`, `low_rank` and `sum`.
+    /// The codecs of this crate.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         registry.register(Arc::new(DenseCodec));
         registry.register(Arc::new(GroupedIntCodec));
         registry.register(Arc::new(LowRankCodec));
         registry.register(Arc::new(SumCodec));
+        registry.register(Arc::new(InputScaledCodec));
+        registry.register(Arc::new(Int8DynamicCodec));
         registry
     }
 

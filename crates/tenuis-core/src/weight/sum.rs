@@ -66,6 +66,17 @@ impl Sum {
     }
 }
 
+impl Sum {
+    /// A sum with every term changed; `None` where one cannot be.
+    fn each(
+        &self,
+        change: impl Fn(&Weight) -> Result<Option<Weight>, WeightError>,
+    ) -> Result<Option<Weight>, WeightError> {
+        let terms: Option<Vec<Weight>> = self.terms.iter().map(change).collect::<Result<_, _>>()?;
+        Ok(terms.map(|terms| Arc::new(Self { terms }) as Weight))
+    }
+}
+
 fn part(k: usize) -> String {
     format!("terms.{k}")
 }
@@ -101,6 +112,14 @@ impl Representation for Sum {
             out.iter_mut().zip(&decoded).for_each(|(sum, value)| *sum += value);
         }
         Ok(())
+    }
+
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        self.each(|term| term.scale_rows(factors))
+    }
+
+    fn scale_columns(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        self.each(|term| term.scale_columns(factors))
     }
 
     fn as_any(&self) -> &dyn Any {

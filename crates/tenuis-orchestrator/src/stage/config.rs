@@ -1,5 +1,6 @@
 //! What a stage did, and the configuration of the checkpoint it made.
 
+use super::fold::Placed;
 use super::rest::CommonType;
 use super::stream::Stream;
 use crate::error::RunError;
@@ -11,6 +12,15 @@ use tenuis_eval::report::{Metric, StageRecord};
 use tenuis_host::{GroupOutput, LogLevel, LogLine, ModelOutput, Technique};
 use tenuis_linalg::LayerStats;
 use tenuis_spec::DecoderSpec;
+
+/// The metric that says whether a group's scales were folded.
+const FOLDED: &str = "scales_folded";
+
+/// Whether a stage has folded scales, so that its weights no longer approximate those of the same name before.
+pub(crate) fn has_folded(record: &StageRecord) -> bool {
+    let folded = |metric: &Metric| metric.key.ends_with(FOLDED) && metric.value == Some(1.0);
+    record.metrics.iter().any(folded)
+}
 
 /// What is known of a stage's output while it is being made.
 pub(super) struct Outcome {
@@ -96,6 +106,19 @@ impl Outcome {
         );
         let loud = log.iter().filter(|line| line.level <= LogLevel::Warn);
         self.record.warnings.extend(loud.map(|line| line.message.clone()));
+    }
+
+    /// Records what became of the scales of a group, under the name of its first member.
+    pub(super) fn note_scales(&mut self, name: &str, placed: Placed) {
+        let folded = match placed {
+            Placed::Nothing => return,
+            Placed::Folded => 1.0,
+            Placed::AtRunTime(reason) => {
+                self.record.notes.push(format!("{name}: its input is scaled at run time: {reason}"));
+                0.0
+            }
+        };
+        self.record.metrics.push(Metric { key: format!("{name}/{FOLDED}"), value: Some(folded) });
     }
 
     /// Warns where a Hessian cannot have full rank.

@@ -2,6 +2,7 @@
 
 use super::StageJob;
 use super::config::Outcome;
+use super::fold::{self, Changed};
 use super::stream::Stream;
 use crate::compress::Workshop;
 use crate::error::RunError;
@@ -25,6 +26,24 @@ pub(super) struct GroupRun<'a, 'o> {
     pub(super) capabilities: Capabilities,
     pub(super) outcome: &'o mut Outcome,
     pub(super) n_blocks: usize,
+    /// Norms and biases that took scales.
+    pub(super) changed: Changed,
+}
+
+/// What a technique made of a group.
+pub(super) struct Made {
+    /// The new weights by name.
+    pub(super) weights: BTreeMap<String, Weight>,
+    /// The scales that the inputs of some of them are to be divided by.
+    pub(super) folds: BTreeMap<String, Vec<f32>>,
+}
+
+impl Made {
+    /// The scale that all members share.
+    pub(super) fn shared_scale(&self) -> Option<&[f32]> {
+        let first = self.folds.values().next()?;
+        self.weights.keys().all(|name| self.folds.get(name) == Some(first)).then_some(first)
+    }
 }
 
 /// The targeted Linears of one group of a block.
@@ -36,14 +55,14 @@ pub(super) struct GroupTask<'a> {
 }
 
 impl GroupRun<'_, '_> {
-    /// Runs the technique on the targeted Linears of a block's group; the new weights by name.
+    /// Runs the technique on the targeted Linears of a block's group.
     pub(super) fn group(
         &mut self,
         block: &Block,
         original: Option<&Block>,
         task: &GroupTask<'_>,
         stream: Option<&Stream>,
-    ) -> Result<BTreeMap<String, Weight>, RunError> {
+    ) -> Result<Option<Made>, RunError> {
         let mut members = Vec::with_capacity(task.linears.len());
         for linear in task.linears {
             let Some(weight) = block.weight(&linear.name) else { continue };
@@ -55,16 +74,17 @@ impl GroupRun<'_, '_> {
             member.original = original.and_then(|o| o.weight(&linear.name)).cloned();
             members.push(member);
         }
-        let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(BTreeMap::new()) };
+        let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(None) };
         if let Some(stats) = &task.stats {
             self.outcome.note_rows(&first, stats);
         }
 
-        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(|m| {
-            let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
-            (narrow(m.sum_abs()), narrow(m.sum_squares()), m.max_abs())
+        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(narrow);
+        let channels = block.spec().groups().get(task.group).and_then(|group| {
+            fold::channels(block, group, |name| members.iter().any(|member| member.name == name))
         });
         let mut input = GroupInput::new(members);
+        input.producer = channels.as_deref();
         input.block = task.block_index as u32;
         input.n_blocks = self.n_blocks as u32;
         input.rows = task.stats.as_ref().map_or(0, LayerStats::rows);
@@ -85,31 +105,20 @@ impl GroupRun<'_, '_> {
         if let Some(loss) = &loss {
             input.out_loss = Some(loss);
         }
-        self.run(&first, input)
+        self.run(&first, input).map(Some)
     }
 
     /// Runs the technique on a prepared group.
-    pub(super) fn run(
-        &mut self,
-        first: &str,
-        input: GroupInput<'_>,
-    ) -> Result<BTreeMap<String, Weight>, RunError> {
+    pub(super) fn run(&mut self, first: &str, input: GroupInput<'_>) -> Result<Made, RunError> {
         let output = self.technique.run(input).map_err(|source| RunError::Technique {
             weight: first.to_owned(),
             technique: self.job.technique.id().to_owned(),
             source,
         })?;
-        if let Some(name) = output.folds.keys().next() {
-            return Err(RunError::Unsupported {
-                technique: self.job.technique.id().to_owned(),
-                recipe: self.job.loaded.recipe.name.clone(),
-                problem: format!(
-                    "wants input scales of {name} folded into its producer, which this version cannot do"
-                ),
-            });
-        }
         self.outcome.note(&output);
-        Ok(output.weights)
+        let mut folds = output.folds;
+        folds.retain(|_, scale| scale.iter().any(|s| *s != 1.0));
+        Ok(Made { weights: output.weights, folds })
     }
 
     /// Whether a weight may be given to the technique: one that is not finite fails the run, or is copied through.
@@ -166,17 +175,31 @@ impl<'a> Scorer<'a> {
 
     fn loss(&self, candidate: &GroupOutput) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let mut block = self.block.clone();
-        for (name, weight) in &candidate.weights {
-            block.set_weight(name, weight.clone())?;
+        let made = Made { weights: candidate.weights.clone(), folds: candidate.folds.clone() };
+        for (name, weight) in fold::divided_at_run_time(made)? {
+            block.set_weight(&name, weight)?;
         }
-        let (mut sum, mut count) = (0.0, 0usize);
-        for (hidden, expected) in self.sample.iter().zip(&self.expected) {
-            let output = block.forward(hidden, None)?;
-            let error = (output - expected).and_then(|d| d.sqr()).and_then(|d| d.sum_all());
-            let error = error.and_then(|e| e.to_scalar::<f32>()).map_err(ModelError::from)?;
-            sum += f64::from(error);
-            count += expected.elem_count();
-        }
-        Ok(sum / count.max(1) as f64)
+        let outputs = self.sample.iter().map(|h| block.forward(h, None)).collect::<Result<Vec<_>, _>>()?;
+        mean_squared_error(&outputs, &self.expected)
     }
+}
+
+/// `mean((outputs − expected)²)` over all batches.
+pub(super) fn mean_squared_error(
+    outputs: &[Activations],
+    expected: &[Activations],
+) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    let (mut sum, mut count) = (0.0, 0usize);
+    for (output, expected) in outputs.iter().zip(expected) {
+        let error = (output - expected).and_then(|d| d.sqr()).and_then(|d| d.sum_all());
+        sum += f64::from(error.and_then(|e| e.to_scalar::<f32>()).map_err(ModelError::from)?);
+        count += expected.elem_count();
+    }
+    Ok(sum / count.max(1) as f64)
+}
+
+/// Moments as techniques get them.
+pub(super) fn narrow(moments: &tenuis_linalg::Moments) -> (Vec<f32>, Vec<f32>, &[f32]) {
+    let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+    (narrow(moments.sum_abs()), narrow(moments.sum_squares()), moments.max_abs())
 }

@@ -5,6 +5,7 @@
 //! it will see.
 
 mod config;
+mod fold;
 mod group;
 pub(crate) mod model_scope;
 mod rest;
@@ -15,6 +16,8 @@ use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use config::Outcome;
+pub(crate) use config::has_folded;
+use fold::{Changed, Vectors};
 use group::{GroupRun, GroupTask};
 use serde_json::Value;
 use std::path::Path;
@@ -151,7 +154,15 @@ pub(crate) fn run(
         Some(calibration) => Some(Stream::start(&model, calibration)?),
         None => None,
     };
-    let mut run = GroupRun { workshop, job, technique, capabilities, outcome: &mut outcome, n_blocks };
+    let mut run = GroupRun {
+        workshop,
+        job,
+        technique,
+        capabilities,
+        outcome: &mut outcome,
+        n_blocks,
+        changed: Changed::new(),
+    };
     let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
     workshop.observer.begin(&label, n_blocks as u64 + 1);
     for index in 0..n_blocks {
@@ -231,10 +242,10 @@ fn compress_block(
             // Each set of statistics is dropped as soon as its group is done: a Hessian may be half a gigabyte.
             let stats = statistics.get_mut(position).and_then(Option::take);
             let task = GroupTask { block_index: index, group: *group, linears, stats };
-            let new = run.group(block, original, &task, stream.as_ref())?;
-            for (name, weight) in new {
-                block.set_weight(&name, weight)?;
-            }
+            let Some(made) = run.group(block, original, &task, stream.as_ref())? else { continue };
+            let mut vectors = Vectors { checkpoint: run.job.input, changed: &mut run.changed };
+            let placed = fold::place(block, &groups[*group], made, &mut vectors)?;
+            run.outcome.note_scales(&linears[0].name, placed);
         }
     }
     if let Some(stream) = stream {

@@ -172,6 +172,13 @@ impl Stream {
         })
     }
 
+    /// The inputs of the head, batch by batch.
+    pub(crate) fn final_tiles<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = Vec<f32>> + 'a {
+        self.hidden
+            .iter()
+            .map_while(|hidden| model.final_norm(hidden).ok()?.flatten_all().ok()?.to_vec1::<f32>().ok())
+    }
+
     /// The first batches' hidden states, on which candidates are scored.
     pub(crate) fn sample(&self) -> &[Tensor] {
         &self.hidden[..self.hidden.len().min(LOSS_BATCHES)]
