@@ -12,6 +12,7 @@
 //! tensors are never used as paths.
 
 mod error;
+mod gguf;
 mod header;
 mod index;
 mod manifest;
@@ -36,3 +37,5 @@ const CONFIG_NAME: &str = "config.json";
 const SINGLE_NAME: &str = "model.safetensors";
 /// The file name of a sharded checkpoint's index.
 const INDEX_NAME: &str = "model.safetensors.index.json";
+/// The tokenizer's file name.
+const TOKENIZER_NAME: &str = "tokenizer.json";

@@ -6,7 +6,7 @@ use super::reader::Checkpoint;
 use super::shard_writer::{FinishedShard, ShardWriter};
 use super::side_files::is_side_name;
 use super::target::Target;
-use super::{CONFIG_NAME, INDEX_NAME, SINGLE_NAME};
+use super::{CONFIG_NAME, INDEX_NAME, SINGLE_NAME, TOKENIZER_NAME};
 use crate::tensor::Tensor;
 use crate::weight::Representation;
 use serde::Serialize;
@@ -179,6 +179,13 @@ impl CheckpointWriter {
             let source = from.resolve_file(name)?;
             let mut source = File::open(source).map_err(CheckpointError::io("read", path))?;
             self.write_file(name, &mut source)?;
+        }
+        // A GGUF file carries its tokenizer within; what cannot be translated is missed by whoever needs it.
+        if !self.files.contains_key(TOKENIZER_NAME)
+            && from.is_gguf()
+            && let Ok(Some(tokenizer)) = from.tokenizer_json()
+        {
+            self.write_file(TOKENIZER_NAME, &mut &*tokenizer)?;
         }
         Ok(())
     }

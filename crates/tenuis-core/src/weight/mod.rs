@@ -9,12 +9,15 @@ mod dense;
 mod grouped_int;
 mod low_rank;
 mod nested;
+mod q4_1;
 mod sum;
 
 pub use dense::{Dense, DenseCodec, Layout};
-pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
+pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT, shape_tensor};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
 pub use low_rank::{LowRank, LowRankCodec};
+pub(crate) use q4_1::BLOCKS as Q4_1_BLOCKS;
+pub use q4_1::{Q4_1, Q4_1Codec};
 pub use sum::{Sum, SumCodec};
 
 use crate::tensor::{Tensor, TensorError};
@@ -208,13 +211,14 @@ pub struct CodecRegistry {
 }
 
 impl CodecRegistry {
-    /// The codecs of this crate: `dense`, `grouped_int`, `low_rank` and `sum`.
+    /// The codecs of this crate: `dense`, `grouped_int`, `low_rank`, `q4_1` and `sum`.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         registry.register(Arc::new(DenseCodec));
         registry.register(Arc::new(GroupedIntCodec));
         registry.register(Arc::new(LowRankCodec));
         registry.register(Arc::new(SumCodec));
+        registry.register(Arc::new(Q4_1Codec));
         registry
     }
 
@@ -278,7 +282,7 @@ fn take(
 }
 
 /// Fails on whatever a codec has not taken.
-fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
+pub(crate) fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
     match components.keys().next() {
         Some(component) => {
             Err(WeightError::UnexpectedComponent { component: component.clone(), kind: kind.to_owned() })
