@@ -9,6 +9,10 @@ const ARCHITECTURES: [(&str, &str); 2] = [("llama", "LlamaForCausalLM"), ("qwen2
 /// The factors that llama.cpp divides rotary frequencies by, one per pair of a head; Llama 3.1 brought them.
 pub const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// The settings that such factors were computed from, as `config.json` has them: a key of Tenuis' own, because llama.cpp needs
+/// none. Where it is missing, the published ones are tried.
+pub const ROPE_SETTINGS: &str = "tenuis.rope_scaling";
+
 /// The published settings of such factors: factor, low and high frequency factor, trained length.
 const LLAMA3: [(f64, f64, f64, f64); 2] = [(8.0, 1.0, 4.0, 8192.0), (32.0, 1.0, 4.0, 8192.0)];
 /// How far stored factors may be from computed ones: they are f32.
@@ -166,7 +170,8 @@ fn rope_scaling(
     let trained = keys.count("rope.scaling.original_context_length")?;
     if let Some(factors) = factors.filter(|f| f.iter().any(|f| *f != 1.0)) {
         let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
-        let found = LLAMA3.iter().find(|settings| {
+        let stated = stated_settings(keys.metadata)?;
+        let found = stated.iter().chain(&LLAMA3).find(|settings| {
             let computed = llama3_factors(**settings, theta, head_dim as usize);
             let near = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() <= FACTOR_TOLERANCE * a;
             computed.len() == factors.len() && computed.iter().zip(factors).all(near)
@@ -193,6 +198,20 @@ fn rope_scaling(
             Err(keys.wrong(KIND, format!("{kind:?} with factor {factor:?} is not linear, yarn or none")))
         }
     }
+}
+
+fn stated_settings(metadata: &Metadata) -> Result<Option<(f64, f64, f64, f64)>, GgufError> {
+    let read = |value: &GgufValue| {
+        let settings: Value = serde_json::from_str(value.as_text()?).ok()?;
+        let number = |key: &str| settings.get(key)?.as_f64();
+        Some((
+            number("factor")?,
+            number("low_freq_factor")?,
+            number("high_freq_factor")?,
+            number("original_max_position_embeddings")?,
+        ))
+    };
+    metadata.optional(ROPE_SETTINGS, "the JSON of a rope_scaling of type llama3", read)
 }
 
 /// What each rotary frequency is divided by, as Llama 3.1 published it: long waves by `factor`, short ones by nothing, those

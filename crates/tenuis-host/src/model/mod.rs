@@ -61,7 +61,7 @@ impl ModelCheckpoint {
         let mut model = Self::new(checkpoint.config().clone(), spec);
         // Whatever convention the weight is stored in: every tensor of its module but the bias belongs to it.
         let is_component = |name: &str| {
-            name.rsplit_once('.').is_some_and(|(module, suffix)| suffix != "bias" && weights.contains_key(module))
+            name.match_indices('.').any(|(at, _)| &name[at..] != ".bias" && weights.contains_key(&name[..at]))
         };
         for name in checkpoint.names().filter(|name| !is_component(name)) {
             model.tensors.insert(name.to_owned(), checkpoint.tensor(name)?);

@@ -74,7 +74,7 @@ pub(crate) fn run(
     let mut outcome = Outcome::new(job.technique);
     outcome.note_model(&output);
     let writer = WriterOptions::default().max_shard_bytes(workshop.options.max_shard_bytes).overwrite(true);
-    let record = new.write(job.target, writer, &output, outcome, provenance)?;
+    let record = new.write(job.target, writer, workshop.codecs, &output, outcome, provenance)?;
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }

@@ -2,12 +2,13 @@
 
 use super::super::config::Outcome;
 use crate::error::RunError;
+use crate::round_trip::check_emitted;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::weight::Dense;
-use tenuis_core::{Checkpoint, CheckpointWriter, Component, StoredWeights, Weight, WriterOptions};
+use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, Component, StoredWeights, Weight, WriterOptions};
 use tenuis_eval::report::StageRecord;
 use tenuis_host::{ModelCheckpoint, ModelOutput};
 use tenuis_model::Model;
@@ -27,6 +28,7 @@ impl NewCheckpoint<'_> {
         &self,
         target: &Path,
         options: WriterOptions,
+        codecs: &CodecRegistry,
         output: &ModelOutput,
         mut outcome: Outcome,
         provenance: impl FnOnce(&StageRecord) -> Value,
@@ -35,7 +37,9 @@ impl NewCheckpoint<'_> {
         writer.copy_side_files(self.model.checkpoint())?;
         let record = outcome.into_record();
         let provenance = provenance(&record);
-        writer.finish(&config, provenance)?;
+        let sealed = writer.seal(&config, provenance)?;
+        check_emitted(sealed.dir(), codecs, &output.weights)?;
+        sealed.commit()?;
         Ok(record)
     }
 
