@@ -57,6 +57,9 @@ enum Task {
     /// Compress with one recipe, without evaluation (`tenuis compress`)
     #[command(disable_help_flag = true)]
     Compress(Rest),
+    /// Write a checkpoint in the format of another program (`tenuis export`)
+    #[command(disable_help_flag = true)]
+    Export(Rest),
     /// Show what a checkpoint holds (`tenuis inspect`)
     #[command(disable_help_flag = true)]
     Inspect(Rest),
@@ -162,6 +165,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
     match task {
         Task::Eval(rest) => tenuis(Some("eval"), rest),
         Task::Compress(rest) => tenuis(Some("compress"), rest),
+        Task::Export(rest) => tenuis(Some("export"), rest),
         Task::Inspect(rest) => tenuis(Some("inspect"), rest),
         Task::Generate(rest) => tenuis(Some("generate"), rest),
         Task::Logits(rest) => tenuis(Some("logits"), rest),

@@ -7,6 +7,7 @@ mod bytes;
 pub mod checkpoint;
 pub mod convert;
 mod dtype;
+pub mod gguf;
 pub mod storage;
 mod tensor;
 mod units;

@@ -86,7 +86,7 @@ pub fn evaluate(
     let mut warnings = checkpoint.warnings().to_vec();
     let model = Model::open(checkpoint, codecs)?;
     warnings.extend_from_slice(model.warnings());
-    let tokenizer = Tokenizer::from_dir(&request.model, model.spec().vocab)?;
+    let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
     let max_positions = model.spec().max_positions;
     let seq_len = request.seq_len.unwrap_or_else(|| max_positions.min(2048));
     if seq_len > max_positions {

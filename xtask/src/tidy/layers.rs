@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
     ("tenuis-linalg", 1),
     ("tenuis-plugin", 2),
     ("tenuis-quant", 2),
+    ("tenuis-export", 2),
     ("tenuis-kernels", 2),
     ("tenuis-host", 2),
     ("tenuis-prune", 3),

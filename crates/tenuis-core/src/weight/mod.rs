@@ -11,14 +11,17 @@ mod input_scaled;
 mod int8_dynamic;
 mod low_rank;
 mod nested;
+mod q4_1;
 mod sum;
 
 pub use dense::{Dense, DenseCodec, Layout};
-pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
+pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT, shape_tensor};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
 pub use input_scaled::{InputScaled, InputScaledCodec};
 pub use int8_dynamic::{Int8Dynamic, Int8DynamicCodec};
 pub use low_rank::{LowRank, LowRankCodec};
+pub(crate) use q4_1::BLOCKS as Q4_1_BLOCKS;
+pub use q4_1::{Q4_1, Q4_1Codec};
 pub use sum::{Sum, SumCodec};
 
 use crate::tensor::{Tensor, TensorError};
@@ -246,6 +249,7 @@ impl CodecRegistry {
         registry.register(Arc::new(SumCodec));
         registry.register(Arc::new(InputScaledCodec));
         registry.register(Arc::new(Int8DynamicCodec));
+        registry.register(Arc::new(Q4_1Codec));
         registry
     }
 
@@ -309,7 +313,7 @@ fn take(
 }
 
 /// Fails on whatever a codec has not taken.
-fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
+pub(crate) fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
     match components.keys().next() {
         Some(component) => {
             Err(WeightError::UnexpectedComponent { component: component.clone(), kind: kind.to_owned() })

@@ -280,7 +280,7 @@ fn configurations_that_are_refused() {
     let model = fs::read(golden("w4_g32_asym").join("model.safetensors")).unwrap();
     let group = "/quantization_config/config_groups/group_0";
     let cases = [
-        ("/quantization_config/quant_method".to_owned(), json!("gptq"), "\"gptq\""),
+        ("/quantization_config/quant_method".to_owned(), json!("hqq"), "\"hqq\""),
         ("/quantization_config/quant_method".to_owned(), json!("tenuis"), "unknown field"),
         (format!("{group}/format"), json!("int-quantized"), "int-quantized"),
         (format!("{group}/input_activations"), json!({ "num_bits": 8 }), "activations"),

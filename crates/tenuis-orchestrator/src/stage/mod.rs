@@ -15,6 +15,7 @@ use crate::calibration::Calibration;
 use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::recipe::{LoadedRecipe, ResolvedTargets};
+use crate::round_trip::Witness;
 use config::Outcome;
 pub(crate) use config::has_folded;
 use fold::{Changed, Vectors};
@@ -164,6 +165,7 @@ pub(crate) fn run(
         changed: Changed::new(),
     };
     let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
+    let mut witness = Witness::start(&model)?;
     workshop.observer.begin(&label, n_blocks as u64 + 1);
     for index in 0..n_blocks {
         if workshop.observer.cancelled() {
@@ -186,6 +188,7 @@ pub(crate) fn run(
                 run.outcome.keep(&linear.name, weight);
             }
         }
+        witness.advance(&block)?;
         model.release_block(index);
         if let Some(original) = &original {
             original.release_block(index);
@@ -200,7 +203,9 @@ pub(crate) fn run(
     writer.copy_side_files(job.input)?;
     let record = outcome.into_record();
     let provenance = provenance(&record);
-    writer.finish(&config, provenance)?;
+    let sealed = writer.seal(&config, provenance)?;
+    witness.check(sealed.dir(), workshop.codecs, capabilities.any_tensor())?;
+    sealed.commit()?;
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }

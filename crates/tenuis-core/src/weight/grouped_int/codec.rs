@@ -153,7 +153,7 @@ fn check_index(index: &[i32], groups: usize) -> Result<(), WeightError> {
     }
 }
 
-pub(super) fn shape_tensor(shape: [usize; 2]) -> Tensor {
+pub(crate) fn shape_tensor(shape: [usize; 2]) -> Tensor {
     let values: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
     #[expect(clippy::expect_used, reason = "two i64 always fill a tensor of shape [2]")]
     Tensor::from_vec(DType::I64, vec![2], values).expect("two values")

@@ -4,6 +4,7 @@ mod codec;
 mod packing;
 
 pub use codec::GroupedIntCodec;
+pub(crate) use codec::shape_tensor;
 pub use packing::{pack_codes, unpack_codes};
 
 use super::{Component, Representation, Weight, WeightError};
@@ -202,6 +203,11 @@ impl GroupedInt {
     /// Groups per row.
     pub const fn groups(&self) -> usize {
         self.groups
+    }
+
+    /// The packed codes, i32 `[out, ⌈in·bits/32⌉]`.
+    pub const fn packed(&self) -> &Tensor {
+        &self.packed
     }
 
     /// The packed words of a row, `⌈in·bits/32⌉` of them.

@@ -80,7 +80,7 @@ pub(crate) fn run(
     outcome.note_model(&output);
     outcome.note_calibration(measured.rows, measured.dropped, measured.warnings);
     let writer = WriterOptions::default().max_shard_bytes(workshop.options.max_shard_bytes).overwrite(true);
-    let record = new.write(job.target, writer, &output, outcome, provenance)?;
+    let record = new.write(job.target, writer, workshop.codecs, &output, outcome, provenance)?;
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }
