@@ -179,7 +179,8 @@ impl<D: Dimension> PruneWidth<D> {
             Some(_) => Some(ChannelMeans { sum: slice(&moments, 3, inputs)?, rows: rows(model)? }),
             None => None,
         };
-        let solve = || compensate(&weight, gram, &cut.keep, means, self.config.damp_percent);
+        let damp_percent = self.config.damp_percent;
+        let solve = || compensate(&weight, gram, &cut.keep, means, damp_percent);
         let new: Compensated = self.pool.install(solve).map_err(|e| failure(&e).about(&cut.module))?;
         let host = out.host();
         host.metric(&format!("{}/error_dropped", cut.module), new.error_before);
