@@ -34,7 +34,8 @@ fn model(root: &Path) -> PathBuf {
     for file in ["config.json", "model.safetensors"] {
         fs::copy(data("micro_llama").join(file), dir.join(file)).unwrap();
     }
-    let vocab = json!({ "<end>": 0, "a": 1, "b": 2, "c": 3, "\u{120}": 4, "ab": 5, "\u{120}ab": 6, "\u{120}c": 7 });
+    let vocab =
+        json!({ "<end>": 0, "a": 1, "b": 2, "c": 3, "\u{120}": 4, "ab": 5, "\u{120}ab": 6, "\u{120}c": 7 });
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [{ "id": 0, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
@@ -55,7 +56,8 @@ fn compressed(model: &Path, options: &str, target: &Path) {
     let plugins = PluginRegistry::discover(&[plugin_dir()]).unwrap();
     let codecs = CodecRegistry::builtin();
     let observer = Arc::new(Silent);
-    let workshop = Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
+    let workshop =
+        Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
     let text = format!("name = \"r\"\n[[stages]]\ntechnique = \"rtn\"\n[stages.options]\n{options}\n");
     let file = target.with_extension("toml");
     fs::write(&file, text).unwrap();
@@ -89,7 +91,11 @@ fn packed_weights_keep_their_numbers() {
     let model = model(root.path());
     for (name, options, formats) in [
         ("w4", "bits = 4\ngroup_size = 32", &["gptq", "gptq-v2", "awq", "gguf", "compressed-tensors"][..]),
-        ("w4a", "bits = 4\ngroup_size = 64\nsymmetric = false", &["gptq", "gptq-v2", "awq", "compressed-tensors"]),
+        (
+            "w4a",
+            "bits = 4\ngroup_size = 64\nsymmetric = false",
+            &["gptq", "gptq-v2", "awq", "compressed-tensors"],
+        ),
         ("w8", "bits = 8\ngroup_size = 64", &["gptq", "gguf"]),
         ("w3", "bits = 3\ngroup_size = \"channel\"\nsymmetric = false", &["gptq", "gptq-v2"]),
         ("w2", "bits = 2\ngroup_size = 32", &["gptq-v2", "gguf"]),
@@ -131,14 +137,24 @@ fn what_does_not_fit_is_dense_and_named() {
         let target = root.path().join(format);
         let done = exported(&source, format, &target, None).unwrap();
         assert_eq!(done.report.dense_by_need().count(), 14);
-        assert!(done.report.dense_by_need().all(|(name, why)| name.contains("layers") && why.contains(reason)));
+        assert!(
+            done.report.dense_by_need().all(|(name, why)| name.contains("layers") && why.contains(reason))
+        );
         assert_near(&logits(&target), &logits(&source), F16, format);
         let checkpoint = Checkpoint::open(&target).unwrap();
         assert_eq!(StoredWeights::from_checkpoint(&checkpoint).unwrap().descriptors().count(), 0);
     }
     // The command says so on standard error and succeeds.
     let out = root.path().join("said");
-    let run = tenuis(&["export", "--model", source.to_str().unwrap(), "--format", "awq", "--out", out.to_str().unwrap()]);
+    let run = tenuis(&[
+        "export",
+        "--model",
+        source.to_str().unwrap(),
+        "--format",
+        "awq",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     let run = run.succeeded();
     assert!(run.stderr.contains("model.layers.0.mlp.up_proj is dense in this format"), "{}", run.stderr);
     assert!(run.stdout.contains("14 in f16, 1 in f32"), "{}", run.stdout);
@@ -167,7 +183,15 @@ fn a_gguf_file_is_a_model() {
     for text in ["ab ab c", "c abab", " c  ab"] {
         assert_eq!(ours.encode(text, true).unwrap(), theirs.encode(text, true).unwrap(), "{text:?}");
     }
-    let run = tenuis(&["generate", "--model", alone.to_str().unwrap(), "--prompt", "ab ab", "--max-new-tokens", "4"]);
+    let run = tenuis(&[
+        "generate",
+        "--model",
+        alone.to_str().unwrap(),
+        "--prompt",
+        "ab ab",
+        "--max-new-tokens",
+        "4",
+    ]);
     assert!(run.succeeded().stdout.starts_with("ab ab"));
 
     let second = root.path().join("second");
@@ -293,7 +317,11 @@ fn gptqmodels_checkpoints_are_models() {
         assert!(old.names().eq(new.names()));
         for tensor in old.names() {
             let (a, b) = (old.tensor(tensor).unwrap(), new.tensor(tensor).unwrap());
-            assert_eq!((a.dtype(), a.shape(), &a.data()[..]), (b.dtype(), b.shape(), &b.data()[..]), "{tensor}");
+            assert_eq!(
+                (a.dtype(), a.shape(), &a.data()[..]),
+                (b.dtype(), b.shape(), &b.data()[..]),
+                "{tensor}"
+            );
         }
         for key in ["bits", "group_size", "desc_act", "sym", "checkpoint_format", "quant_method", "lm_head"] {
             let of = |c: &Checkpoint| c.config()["quantization_config"][key].clone();

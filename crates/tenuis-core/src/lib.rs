@@ -23,5 +23,6 @@ pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};
 pub use weight::{
     Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, InputScaled,
-    Int8Dynamic, Layout, LowRank, Representation, Sum, Weight, WeightError, pack_codes, unpack_codes,
+    Int8Dynamic, Layout, LowRank, Representation, Sparse, SparseCodec, SparsePattern, SparseSpec,
+    SparseValues, Sum, Weight, WeightError, pack_codes, unpack_codes,
 };

@@ -81,8 +81,11 @@ pub(crate) fn cast(name: &str, tensor: &Tensor, dtype: DType) -> Result<Tensor, 
 
 /// Whether every value of `from` is one of `to`.
 pub(crate) const fn holds(to: DType, from: DType) -> bool {
-    matches!((to, from), (DType::F32, DType::F32 | DType::F16 | DType::BF16)
-        | (DType::F16, DType::F16)
-        | (DType::BF16, DType::BF16)
-        | (DType::F64, _))
+    matches!(
+        (to, from),
+        (DType::F32, DType::F32 | DType::F16 | DType::BF16)
+            | (DType::F16, DType::F16)
+            | (DType::BF16, DType::BF16)
+            | (DType::F64, _)
+    )
 }

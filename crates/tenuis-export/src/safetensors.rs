@@ -13,8 +13,7 @@ use tenuis_core::storage::gptq::{self, GptqDeclaration, GptqScheme};
 use tenuis_core::storage::{Misfit, awq};
 use tenuis_core::weight::Dense;
 use tenuis_core::{
-    Bits, CheckpointWriter, Component, DType, GroupedInt, Weight, WriterOptions,
-    quantization_config_for,
+    Bits, CheckpointWriter, Component, DType, GroupedInt, Weight, WriterOptions, quantization_config_for,
 };
 use tenuis_spec::LinearSpec;
 
@@ -197,7 +196,8 @@ impl Output<'_> {
             let names = source.stored.tensor_names(source.checkpoint, module);
             // Its first tensor stands for all of them.
             if names.first().is_some_and(|first| first == name) {
-                self.writer.put(&dense_name, &matrix(&dense_name, &weight, dtype, tenuis_core::Layout::OutIn)?)?;
+                self.writer
+                    .put(&dense_name, &matrix(&dense_name, &weight, dtype, tenuis_core::Layout::OutIn)?)?;
                 self.dtypes.insert(dtype.torch_name());
                 self.rounded_rest = true;
             }

@@ -33,7 +33,10 @@ pub(crate) fn smallest(weights: &[Candidate], bits: &[u8]) -> Option<Scheme> {
         bits,
         group_size: columns.map_or(GroupSize::Channel, GroupSize::Columns),
     };
-    schemes.into_iter().map(scheme).min_by_key(|scheme| weights.iter().map(|w| bytes(*w, *scheme)).sum::<usize>())
+    schemes
+        .into_iter()
+        .map(scheme)
+        .min_by_key(|scheme| weights.iter().map(|w| bytes(*w, *scheme)).sum::<usize>())
 }
 
 /// The bytes of a weight under a scheme.

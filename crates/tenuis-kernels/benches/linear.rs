@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Arc;
 use tenuis_core::{
-    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Int8Dynamic, Layout, Tensor, Weight,
+    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Int8Dynamic, Layout, Sparse, SparsePattern,
+    Tensor, Weight,
 };
 
 const SIZE: usize = 4096;
@@ -47,6 +48,36 @@ fn int8_dynamic() -> Weight {
     Arc::new(Int8Dynamic::from_codes([SIZE, SIZE], codes, &scales, DType::F16).unwrap())
 }
 
+/// Of every four entries two are zero under 2:4, else a share of all in no order.
+fn sparse(pattern: SparsePattern, share: f32) -> Weight {
+    let mut values = values(SIZE * SIZE);
+    for (i, value) in values.iter_mut().enumerate() {
+        let zero = match pattern {
+            SparsePattern::TwoOfFour => (i + i / 4) % 4 < 2,
+            SparsePattern::Bitmask => value.abs() < share,
+        };
+        if zero {
+            *value = 0.0;
+        }
+    }
+    Arc::new(Sparse::from_dense(pattern, DType::F16, [SIZE, SIZE], &values).unwrap())
+}
+
+fn sparse_int4() -> Weight {
+    let spec = GroupedIntSpec {
+        bits: Bits::FOUR,
+        group_size: GroupSize::Columns(128),
+        symmetric: true,
+        scale_dtype: DType::F16,
+        group_index: false,
+    };
+    let codes: Vec<u8> =
+        (0..SIZE * SIZE).map(|i| if (i + i / 4) % 4 < 2 { 8 } else { (i % 15) as u8 }).collect();
+    let scales: Vec<f32> = values(SIZE * SIZE / 128).iter().map(|v| v.abs() + 0.1).collect();
+    let dense = GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, None).unwrap();
+    Arc::new(Sparse::from_grouped_int(SparsePattern::TwoOfFour, &dense).unwrap())
+}
+
 fn kinds() -> Vec<(&'static str, Weight)> {
     vec![
         ("f32", dense(DType::F32, Layout::OutIn)),
@@ -62,6 +93,10 @@ fn kinds() -> Vec<(&'static str, Weight)> {
         ("int4_g_idx", grouped(4, true, true)),
         ("int3", grouped(3, true, false)),
         ("int2", grouped(2, true, false)),
+        ("sparse_50_f16", sparse(SparsePattern::Bitmask, 0.5)),
+        ("sparse_70_f16", sparse(SparsePattern::Bitmask, 0.7)),
+        ("sparse_2:4_f16", sparse(SparsePattern::TwoOfFour, 0.5)),
+        ("sparse_2:4_int4", sparse_int4()),
     ]
 }
 

@@ -20,6 +20,7 @@ mod grouped_int;
 mod input_scaled;
 mod int8;
 mod scratch;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -30,9 +31,10 @@ use dispatch::Isa;
 use grouped_int::GroupedIntOp;
 use input_scaled::InputScaledOp;
 use int8::Int8Op;
+use sparse::SparseOp;
 use std::fmt::Debug;
 use std::sync::Arc;
-use tenuis_core::{Dense, GroupedInt, InputScaled, Int8Dynamic, LowRank, Sum, Weight, WeightError};
+use tenuis_core::{Dense, GroupedInt, InputScaled, Int8Dynamic, LowRank, Sparse, Sum, Weight, WeightError};
 use tile::TiledOp;
 
 /// Computes `y = x Wᵀ + b` on whatever form `W` has.
@@ -100,6 +102,9 @@ fn linear_op_for(weight: &Weight, isa: Isa) -> Result<Arc<dyn LinearOp>, WeightE
     }
     if let Some(int8) = weight.downcast::<Int8Dynamic>() {
         return Ok(Arc::new(Int8Op::new(int8, isa)?));
+    }
+    if let Some(sparse) = weight.downcast::<Sparse>() {
+        return Ok(Arc::new(SparseOp::new(sparse, isa)));
     }
     Ok(Arc::new(TiledOp::new(Arc::clone(weight))?))
 }

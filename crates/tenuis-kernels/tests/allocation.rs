@@ -4,7 +4,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, LowRank, Sum, Tensor, Weight};
+use tenuis_core::{
+    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, LowRank, Sparse, SparsePattern, Sum, Tensor,
+    Weight,
+};
 
 /// Counts live bytes and their peak.
 struct Counting;
@@ -77,7 +80,28 @@ fn forward_allocates_tiles_only() {
         };
         Arc::new(LowRank::new(factor([SIZE, SIZE / 2]), factor([SIZE / 2, SIZE])).unwrap())
     };
+    let two_of_four: Vec<f32> = (0..SIZE * SIZE).map(|i| if i % 4 < 2 { 0.5 } else { 0.0 }).collect();
+    let sparse = |pattern| -> Weight {
+        Arc::new(Sparse::from_dense(pattern, DType::F16, [SIZE, SIZE], &two_of_four).unwrap())
+    };
+    let sparse_int4 = |pattern| -> Weight {
+        let spec = GroupedIntSpec {
+            bits: Bits::FOUR,
+            group_size: GroupSize::Columns(128),
+            symmetric: true,
+            scale_dtype: DType::F16,
+            group_index: false,
+        };
+        let codes: Vec<u8> = two_of_four.iter().map(|v| if *v == 0.0 { 8 } else { 3 }).collect();
+        let scales = vec![0.5; SIZE * SIZE / 128];
+        let dense = GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, None).unwrap();
+        Arc::new(Sparse::from_grouped_int(pattern, &dense).unwrap())
+    };
     let weights = [
+        sparse(SparsePattern::Bitmask),
+        sparse(SparsePattern::TwoOfFour),
+        sparse_int4(SparsePattern::Bitmask),
+        sparse_int4(SparsePattern::TwoOfFour),
         dense(DType::F32),
         dense(DType::F16),
         dense(DType::F8E4M3),

@@ -89,7 +89,7 @@ impl Workshop<'_> {
         }
         let needy = needy(loaded, &techniques)?;
         calibration_for(model, loaded, &techniques, &needy, calibration)?;
-        Ok(())
+        stage::rehearsal::rehearse(model, loaded, &techniques)
     }
 
     /// Applies a recipe to the model's checkpoint and writes the result to `target`.

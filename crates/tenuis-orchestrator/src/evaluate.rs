@@ -159,7 +159,7 @@ pub fn evaluate(
             name: subject.name.to_owned(),
             recipe: made.and_then(|(recipe, _)| serde_json::to_value(recipe).ok()),
             checkpoint: made.map_or(&request.model, |(_, c)| &c.dir).display().to_string(),
-            size: Size::of(subject.model, baseline_bytes),
+            size: Size::of(subject.model, baseline_bytes)?,
             quality,
             speed,
             memory,

@@ -82,8 +82,12 @@ impl Witness {
         }
         // The head is the new one on either side: its bytes were compared.
         let tolerance = if norms_change { ROUNDED_TO_BF16 } else { SAME_NUMBERS };
-        let logits =
-            compare_logits(&model, &values(&model.head(&self.hidden)?)?, &values(&model.head(&hidden)?)?, tolerance)?;
+        let logits = compare_logits(
+            &model,
+            &values(&model.head(&self.hidden)?)?,
+            &values(&model.head(&hidden)?)?,
+            tolerance,
+        )?;
         let tensors = model.checkpoint().names().count();
         Ok(RoundTrip { tensors, weights: 0, tokens: self.tokens.len(), logits, tolerance })
     }

@@ -94,34 +94,6 @@ pub fn magnitude(weight: &[f32], shape: [usize; 2], config: &MagnitudeConfig) ->
     Ok(Pruned::masked(weight, mask))
 }
 
-/// Prunes the weights of least magnitude over several matrices together: one threshold for all, so that every matrix
-/// gets the sparsity that its weights call for.
-///
-/// # Shapes
-/// `weights`: each `[out_features, in_features]`, row-major, with its shape.
-///
-/// # Errors
-/// As [`magnitude`].
-pub fn magnitude_global(weights: &[(&[f32], [usize; 2])], sparsity: f64) -> Result<Vec<Pruned>, PruneError> {
-    SparsityTarget::Share(sparsity).validate()?;
-    for (weight, shape) in weights {
-        check_weight(weight, *shape)?;
-    }
-    let scores: Vec<Vec<f32>> =
-        weights.iter().map(|(weight, _)| weight.par_iter().map(|w| w.abs()).collect()).collect();
-    let total = scores.iter().map(Vec::len).sum();
-    let parts: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
-    let mut at = count(total, sparsity)?.map(|count| cut(&parts, count));
-    let masks = weights.iter().zip(&scores).map(|((weight, shape), scores)| {
-        let mut mask = Mask::full(*shape);
-        if let Some(at) = &mut at {
-            drop_below(scores, mask.kept_mut(), at);
-        }
-        Pruned::masked(weight, mask)
-    });
-    Ok(masks.collect())
-}
-
 /// How many of `total` scores the references prune for a share of them; `None` for nothing.
 pub(crate) fn count(total: usize, sparsity: f64) -> Result<Option<usize>, PruneError> {
     if sparsity == 0.0 || total == 0 {

@@ -1,6 +1,8 @@
 //! What pruning tells about itself.
 
 use crate::mask::Mask;
+use rayon::prelude::*;
+use tenuis_core::GroupedInt;
 use thiserror::Error;
 
 /// Why SparseGPT did not use the Hessian.
@@ -77,6 +79,8 @@ pub struct Pruned {
     pub weight: Vec<f32>,
     /// Which weights are kept.
     pub mask: Mask,
+    /// The weight as integers, where it was rounded in the same sweep; `weight` is what these decode to.
+    pub quantized: Option<GroupedInt>,
     /// What happened on the way.
     pub report: PruneReport,
 }
@@ -84,21 +88,31 @@ pub struct Pruned {
 impl Pruned {
     /// Zeroes what a mask drops, leaving the rest as it is.
     pub(crate) fn masked(weight: &[f32], mask: Mask) -> Self {
-        let mut weight_error = 0.0;
-        let values = weight.iter().zip(mask.kept()).map(|(&w, &kept)| {
-            if kept == 0 {
-                weight_error += f64::from(w).powi(2);
-                return 0.0;
-            }
-            w
-        });
-        let values = values.collect();
+        let mut values = vec![0.0f32; weight.len()];
+        let parts: Vec<(f64, u64)> = values
+            .par_chunks_mut(TASK)
+            .zip(weight.par_chunks(TASK))
+            .zip(mask.kept().par_chunks(TASK))
+            .map(|((values, weight), kept)| {
+                let (mut error, mut zeros) = (0.0, 0);
+                for ((value, &w), &kept) in values.iter_mut().zip(weight).zip(kept) {
+                    let lost = if kept == 0 { w } else { 0.0 };
+                    *value = w - lost;
+                    error += f64::from(lost) * f64::from(lost);
+                    zeros += u64::from(*value == 0.0);
+                }
+                (error, zeros)
+            })
+            .collect();
         let report = PruneReport {
-            pruned: mask.pruned(),
+            pruned: parts.iter().map(|(_, zeros)| zeros).sum(),
             total: weight.len() as u64,
-            weight_error,
+            weight_error: parts.iter().map(|(error, _)| error).sum(),
             ..PruneReport::default()
         };
-        Self { weight: values, mask, report }
+        Self { weight: values, mask, quantized: None, report }
     }
 }
+
+/// Weights that one task looks at.
+const TASK: usize = 1 << 16;

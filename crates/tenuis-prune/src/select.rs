@@ -36,6 +36,8 @@ pub(crate) struct Cut {
     pub(crate) key: u64,
     /// How many scores of that key do: the first ones.
     pub(crate) ties: usize,
+    /// How many scores have that key.
+    pub(crate) equal: usize,
 }
 
 /// Bits that one pass decides.
@@ -43,16 +45,35 @@ const DIGIT: u32 = 11;
 /// Scores that one task counts.
 const TASK: usize = 1 << 16;
 
-/// The cut below which the `count` smallest of all scores lie, `count > 0`.
+/// Looks for the cut below which the `count` smallest of all scores lie, in passes over the scores.
 ///
 /// Counts digits from the top, in as many passes as a key has digits: three for f32. Bound by reading the scores.
-pub(crate) fn cut<T: Score>(parts: &[&[T]], count: usize) -> Cut {
-    let (mut prefix, mut shift, mut left) = (0u64, T::BITS, count);
-    while shift > 0 {
-        let width = DIGIT.min(shift);
-        let above = shift;
-        shift -= width;
-        let digits = 1usize << width;
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    /// The digits that are known, and the bits below them.
+    prefix: u64,
+    shift: u32,
+    bits: u32,
+    left: usize,
+    equal: usize,
+    counts: Vec<usize>,
+}
+
+impl Search {
+    /// Begins a search for the `count` smallest, `count > 0`.
+    pub(crate) fn new<T: Score>(count: usize) -> Self {
+        Self { prefix: 0, shift: T::BITS, bits: T::BITS, left: count, equal: 0, counts: Vec::new() }
+    }
+
+    /// Whether there is another pass.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.shift > 0
+    }
+
+    /// Counts some of the scores of a pass.
+    pub(crate) fn count<T: Score>(&mut self, parts: &[&[T]]) {
+        let width = DIGIT.min(self.shift);
+        let (above, below, digits) = (self.shift, self.shift - width, 1usize << width);
         let counts = parts
             .par_iter()
             .flat_map(|part| part.par_chunks(TASK))
@@ -61,28 +82,54 @@ pub(crate) fn cut<T: Score>(parts: &[&[T]], count: usize) -> Cut {
                 |mut counts, scores| {
                     for score in scores {
                         let key = score.key();
-                        if above == T::BITS || key >> above == prefix {
-                            counts[(key >> shift) as usize & (digits - 1)] += 1;
+                        if above == self.bits || key >> above == self.prefix {
+                            counts[(key >> below) as usize & (digits - 1)] += 1;
                         }
                     }
                     counts
                 },
             )
-            .reduce(
-                || vec![0; digits],
-                |mut a, b| {
-                    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-                    a
-                },
-            );
+            .reduce(|| vec![0; digits], sum);
+        self.counts = sum(counts, std::mem::take(&mut self.counts));
+    }
+
+    /// Ends a pass, in which every score was counted once.
+    pub(crate) fn advance(&mut self) {
+        let width = DIGIT.min(self.shift);
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.resize(1 << width, 0);
         let mut digit = 0;
-        while digit + 1 < digits && counts[digit] < left {
-            left -= counts[digit];
+        while digit + 1 < counts.len() && counts[digit] < self.left {
+            self.left -= counts[digit];
             digit += 1;
         }
-        prefix = prefix << width | digit as u64;
+        self.shift -= width;
+        self.prefix = self.prefix << width | digit as u64;
+        self.equal = counts[digit];
     }
-    Cut { key: prefix, ties: left }
+
+    /// What was found, once no pass is left.
+    pub(crate) const fn cut(&self) -> Cut {
+        Cut { key: self.prefix, ties: self.left, equal: self.equal }
+    }
+}
+
+fn sum(mut a: Vec<usize>, b: Vec<usize>) -> Vec<usize> {
+    if a.len() < b.len() {
+        return sum(b, a);
+    }
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
+}
+
+/// The cut below which the `count` smallest of all scores lie, `count > 0`.
+pub(crate) fn cut<T: Score>(parts: &[&[T]], count: usize) -> Cut {
+    let mut search = Search::new::<T>(count);
+    while search.is_open() {
+        search.count(parts);
+        search.advance();
+    }
+    search.cut()
 }
 
 /// Sets `kept` to 0 where a score lies below the cut, and to 1 elsewhere; takes ties from the cut.

@@ -41,6 +41,7 @@ pub use awq::{
 pub use config::{FallbackPolicy, GptqConfig, GroupSizing, MseSearch, Precision, RtnConfig, ScaleDtype};
 pub use error::QuantError;
 pub use gptq::{GptqFactor, gptq};
+pub use grid::{Grid, GridFit};
 pub use proxy::proxy_error;
 pub use report::{FallbackReason, QuantReport, Quantized};
 pub use rtn::rtn;

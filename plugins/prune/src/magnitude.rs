@@ -14,13 +14,19 @@ pub(crate) struct Magnitude {
 impl GroupTechnique for Magnitude {
     const ID: &'static str = "magnitude";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities =
-        Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC).and(Capabilities::KEEPS_MASK);
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE
+        .and(Capabilities::NEEDS_ORIGINAL)
+        .and(Capabilities::DETERMINISTIC)
+        .and(Capabilities::KEEPS_MASK);
     type Config = MagnitudeConfig;
 
     fn new(config: MagnitudeConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    fn accepts(&self, descriptor: &tenuis_plugin::serde_json::Value) -> Result<(), TechniqueError> {
+        store::accepts(Self::ID, descriptor)
     }
 
     /// Scores, mask and result.
@@ -35,10 +41,12 @@ impl GroupTechnique for Magnitude {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
-            let dense = linear.dense()?;
-            let pruned = self.pool.install(|| tenuis_prune::magnitude(dense, linear.shape(), &self.config));
+            let task = store::Task::of(linear, self.config.sparsity)?;
+            let mut config = self.config.clone();
+            config.sparsity = task.sparsity;
+            let pruned = self.pool.install(|| tenuis_prune::magnitude(task.weight, linear.shape(), &config));
             let pruned = pruned.map_err(|e| report::failure(linear.name(), &e))?;
-            store::emit(out, linear, &pruned.weight)?;
+            store::emit(out, linear, &pruned)?;
             report::send(host, linear.name(), &pruned.report);
         }
         Ok(())

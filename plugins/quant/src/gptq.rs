@@ -1,6 +1,6 @@
 //! `gptq`: rounds with error compensation from the Hessian of the group's input.
 
-use crate::{report, stored_dtype, threads};
+use crate::{emit, report, stored_dtype, threads};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::linalg::GramView;
@@ -15,8 +15,10 @@ pub(crate) struct Gptq {
 impl GroupTechnique for Gptq {
     const ID: &'static str = "gptq";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities =
-        Capabilities::NEEDS_HESSIAN.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_HESSIAN
+        .and(Capabilities::NEEDS_DENSE)
+        .and(Capabilities::DETERMINISTIC)
+        .and(Capabilities::KEEPS_MASK);
     type Config = GptqConfig;
 
     fn new(config: GptqConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
@@ -46,10 +48,10 @@ impl GroupTechnique for Gptq {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
-            let dense = linear.dense()?;
-            let quantized = self.pool.install(|| factor.quantize(dense, linear.shape()));
+            let (dense, mask) = (linear.dense()?, linear.mask()?);
+            let quantized = self.pool.install(|| factor.quantize_masked(dense, linear.shape(), mask));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            out.emit(linear.name(), &quantized.weight)?;
+            emit(out, linear, quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

@@ -12,13 +12,24 @@ mod report;
 mod rtn;
 mod threads;
 
-use tenuis_plugin::Linear;
-use tenuis_plugin::core::DType;
+use tenuis_plugin::core::{DType, GroupedInt, Sparse};
+use tenuis_plugin::{Emitter, Linear, TechniqueError};
 
 /// The float type that a weight is stored in, or f32 where it is not dense.
 fn stored_dtype(linear: &Linear<'_>) -> DType {
-    let name = linear.weight().descriptor().get("dtype").and_then(|v| v.as_str());
+    let descriptor = linear.weight().descriptor();
+    // A sparse weight says it of its kept entries.
+    let stored = descriptor.get("values").unwrap_or(descriptor);
+    let name = stored.get("dtype").and_then(|v| v.as_str());
     name.and_then(DType::from_name).unwrap_or(DType::F32)
+}
+
+/// Hands over a quantised weight; one that is pruned in the form that takes the fewest bytes.
+fn emit(out: &mut Emitter<'_>, linear: &Linear<'_>, weight: GroupedInt) -> Result<(), TechniqueError> {
+    if linear.mask()?.is_none() {
+        return out.emit(linear.name(), &weight);
+    }
+    out.emit(linear.name(), Sparse::smallest_of_grouped_int(&weight)?.as_ref())
 }
 
 tenuis_plugin::export_plugin!(

@@ -1,6 +1,6 @@
 //! `rtn`: rounds to the nearest point of an integer grid.
 
-use crate::{report, stored_dtype, threads};
+use crate::{emit, report, stored_dtype, threads};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::RtnConfig;
@@ -14,7 +14,9 @@ pub(crate) struct Rtn {
 impl GroupTechnique for Rtn {
     const ID: &'static str = "rtn";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC);
+    // Zero is a point of every grid, so what is pruned stays zero.
+    const CAPABILITIES: Capabilities =
+        Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC).and(Capabilities::KEEPS_MASK);
     type Config = RtnConfig;
 
     fn new(config: RtnConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
@@ -39,7 +41,7 @@ impl GroupTechnique for Rtn {
             config.scale_dtype = config.scale_dtype.resolve(stored_dtype(linear));
             let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &config));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            out.emit(linear.name(), &quantized.weight)?;
+            emit(out, linear, quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

@@ -75,7 +75,7 @@ fn zeros(all: &mut Vec<Method>) {
         }
     }
     for technique in techniques {
-        let stages = stage(technique, "pattern = \"2:4\"");
+        let stages = stage(technique, "sparsity = \"2:4\"");
         all.push(Method::new(family, format!("{technique}-2-4"), stages, true));
     }
 }
@@ -106,7 +106,7 @@ fn smaller(all: &mut Vec<Method>) {
 fn together(all: &mut Vec<Method>) {
     let gptq = stage("gptq", "bits = 4, group_size = \"auto\"");
     for (name, stages) in [
-        ("sparsegpt-2-4-gptq", stage("sparsegpt", "pattern = \"2:4\"") + &gptq),
+        ("sparsegpt-2-4-gptq", stage("sparsegpt", "sparsity = \"2:4\"") + &gptq),
         ("svdllm-int8", stage("svdllm", "keep = 0.8") + &stage("rtn", "bits = 8")),
         ("blocks-1-distilled-gptq", stage("prune-blocks", "count = 1") + RECOVERY + "\n" + &gptq),
         (

@@ -1,12 +1,12 @@
 //! The directory of a checkpoint under construction and what lies in it beside the weights.
 
+use super::TOKENIZER_NAME;
 use super::error::CheckpointError;
 use super::manifest::{FileRecord, MANIFEST_NAME, Manifest, SCHEMA, TensorRecord};
 use super::reader::Checkpoint;
 use super::side_files::is_side_name;
 use super::target::Target;
 use super::writer::{WriterOptions, Written};
-use super::TOKENIZER_NAME;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

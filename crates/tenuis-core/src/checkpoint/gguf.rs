@@ -103,7 +103,8 @@ fn translate(tensor: &GgufTensor, head: Option<HeadRows>) -> Result<(String, Ten
         let shape = tensor.shape.clone();
         return Ok((name, TensorInfo::new(dtype, shape, tensor.range.clone(), rows)));
     };
-    let (&[out_features, in_features], Some(module)) = (&tensor.shape[..], name.strip_suffix(".weight")) else {
+    let (&[out_features, in_features], Some(module)) = (&tensor.shape[..], name.strip_suffix(".weight"))
+    else {
         return Err(refused("is quantised and no matrix"));
     };
     // The parser has checked that rows are whole blocks.

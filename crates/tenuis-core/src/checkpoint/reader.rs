@@ -474,8 +474,13 @@ impl Opened {
         self.header_bytes += header.bytes as u64;
         let number = self.shards.len();
         for entry in header.entries {
-            let info =
-                TensorInfo { dtype: entry.dtype, shape: entry.shape, shard: number, range: entry.range, rows: None };
+            let info = TensorInfo {
+                dtype: entry.dtype,
+                shape: entry.shape,
+                shard: number,
+                range: entry.range,
+                rows: None,
+            };
             if let Some(other) = self.tensors.get(&entry.name) {
                 return Err(CheckpointError::TwoShards {
                     first: self.shards[other.shard].path().to_owned(),

@@ -29,8 +29,7 @@ impl Shard {
     /// Maps an entry of the directory and checks its header.
     pub(super) fn open(root: &Root, name: &str) -> Result<(Self, Header), CheckpointError> {
         let shard = Self::map(root, name)?;
-        let broken =
-            |source| CheckpointError::Header { file: shard.path.clone(), source: Box::new(source) };
+        let broken = |source| CheckpointError::Header { file: shard.path.clone(), source: Box::new(source) };
         let header = parse_header(&shard.map).map_err(broken)?;
         Ok((shard, header))
     }

@@ -85,7 +85,8 @@ pub fn network(
         return Err(GgufError::Architecture { found: architecture.to_owned() });
     };
     if metadata.find("split.count").and_then(GgufValue::as_u64).is_some_and(|n| n > 1) {
-        let problem = "the model is split over several files; merge them with llama-gguf-split --merge".to_owned();
+        let problem =
+            "the model is split over several files; merge them with llama-gguf-split --merge".to_owned();
         return Err(GgufError::Key { key: "split.count".to_owned(), problem });
     }
     let keys = Keys { metadata, architecture };
@@ -93,9 +94,10 @@ pub fn network(
         return Err(keys.wrong("expert_count", "mixtures of experts are not read"));
     }
     let tensor = |name: &str| tensors.iter().find(|t| t.name == name);
-    let embedding = tensor("token_embd.weight")
-        .filter(|t| t.shape.len() == 2)
-        .ok_or(GgufError::Tensor { tensor: "token_embd.weight".to_owned(), problem: "is missing or no matrix" })?;
+    let embedding = tensor("token_embd.weight").filter(|t| t.shape.len() == 2).ok_or(GgufError::Tensor {
+        tensor: "token_embd.weight".to_owned(),
+        problem: "is missing or no matrix",
+    })?;
     let missing = |key: &str| keys.wrong(key, "is missing");
     let heads = keys.per_layer("attention.head_count")?.ok_or_else(|| missing("attention.head_count"))?;
     let d_model = keys.required("embedding_length")?;
@@ -155,11 +157,7 @@ pub fn network(
     Ok(Network { config: Value::Object(config), reordered })
 }
 
-fn rope_scaling(
-    keys: &Keys<'_>,
-    factors: Option<&[f32]>,
-    head_dim: u64,
-) -> Result<Option<Value>, GgufError> {
+fn rope_scaling(keys: &Keys<'_>, factors: Option<&[f32]>, head_dim: u64) -> Result<Option<Value>, GgufError> {
     const KIND: &str = "rope.scaling.type";
     let factor = match keys.number("rope.scaling.factor")? {
         // As older files say it.
@@ -189,7 +187,8 @@ fn rope_scaling(
         (None | Some("none"), None) | (None | Some("none"), Some(1.0)) => Ok(None),
         (None | Some("linear"), Some(factor)) => Ok(Some(json!({ "rope_type": "linear", "factor": factor }))),
         (Some("yarn"), Some(factor)) => {
-            let trained = trained.ok_or_else(|| keys.wrong("rope.scaling.original_context_length", "is missing"))?;
+            let trained =
+                trained.ok_or_else(|| keys.wrong("rope.scaling.original_context_length", "is missing"))?;
             Ok(Some(json!({
                 "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": trained,
             })))

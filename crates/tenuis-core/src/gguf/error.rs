@@ -7,7 +7,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum GgufError {
     /// The file does not begin as a GGUF file does.
-    #[error("begins with {found:?} instead of \"GGUF\"; this is no GGUF file or it is damaged, download it again")]
+    #[error(
+        "begins with {found:?} instead of \"GGUF\"; this is no GGUF file or it is damaged, download it again"
+    )]
     Magic {
         /// Its first bytes.
         found: Vec<u8>,
@@ -27,7 +29,9 @@ pub enum GgufError {
         at: u64,
     },
     /// More entries than the file has bytes for.
-    #[error("claims {claimed} {what}, more than its {length} bytes can hold; the file is damaged, download it again")]
+    #[error(
+        "claims {claimed} {what}, more than its {length} bytes can hold; the file is damaged, download it again"
+    )]
     Count {
         /// Of what.
         what: &'static str,
@@ -108,7 +112,9 @@ pub enum GgufError {
         problem: String,
     },
     /// A network that Tenuis has no description for.
-    #[error("architecture {found:?} cannot be read, only \"llama\" and \"qwen2\"; start from the model's original checkpoint")]
+    #[error(
+        "architecture {found:?} cannot be read, only \"llama\" and \"qwen2\"; start from the model's original checkpoint"
+    )]
     Architecture {
         /// What the file says.
         found: String,

@@ -214,7 +214,8 @@ impl<'a> Reader<'a> {
             return Err(broken("each of which must be positive"));
         }
         let (columns, rows) = (shape[shape.len() - 1], &shape[..shape.len() - 1]);
-        let row = kind.row_bytes(columns).ok_or_else(|| broken("whose rows are no whole number of blocks"))?;
+        let row =
+            kind.row_bytes(columns).ok_or_else(|| broken("whose rows are no whole number of blocks"))?;
         let bytes = rows.iter().try_fold(row, |bytes, &d| bytes.checked_mul(d));
         let bytes = bytes.ok_or_else(|| broken("whose product overflows"))? as u64;
         Ok((GgufTensor { name, kind, shape, range: 0..0 }, offset, bytes))

@@ -7,7 +7,7 @@
 //! | `scales` | f16 | `[groups, out]` | |
 
 use super::StorageError;
-use super::foreign::{Module, Misfit, scale_tensor, select, split, turned};
+use super::foreign::{Misfit, Module, scale_tensor, select, split, turned};
 use crate::checkpoint::Checkpoint;
 use crate::dtype::DType;
 use crate::tensor::Tensor;

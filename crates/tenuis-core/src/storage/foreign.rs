@@ -65,7 +65,9 @@ pub enum Misfit {
         value: f32,
     },
     /// Asymmetric codes whose distance from the zero point needs more than eight bits.
-    #[error("its asymmetric codes lie up to {distance} from their zero points, more than eight signed bits hold")]
+    #[error(
+        "its asymmetric codes lie up to {distance} from their zero points, more than eight signed bits hold"
+    )]
     Distance {
         /// The largest.
         distance: i32,
@@ -97,16 +99,26 @@ impl<'a> Module<'a> {
     }
 
     fn info(&self, suffix: &str) -> Result<&'a TensorInfo, StorageError> {
-        let missing = || self.contradiction(suffix, "to be stored beside the module's other tensors", "missing");
+        let missing =
+            || self.contradiction(suffix, "to be stored beside the module's other tensors", "missing");
         self.checkpoint.info(&self.tensor_name(suffix)).ok_or_else(missing)
     }
 
-    fn shape_of(&self, suffix: &str, is_type: impl Fn(DType) -> bool, name: &str) -> Result<&'a [usize; 2], StorageError> {
+    fn shape_of(
+        &self,
+        suffix: &str,
+        is_type: impl Fn(DType) -> bool,
+        name: &str,
+    ) -> Result<&'a [usize; 2], StorageError> {
         let info = self.info(suffix)?;
         let shape = <&[usize; 2]>::try_from(&info.shape[..]).ok();
         let known = info.dtype.known().filter(|d| is_type(*d));
         shape.filter(|s| known.is_some() && s.iter().all(|&d| d > 0)).ok_or_else(|| {
-            self.contradiction(suffix, &format!("a matrix of {name}"), &format!("{} {:?}", info.dtype, info.shape))
+            self.contradiction(
+                suffix,
+                &format!("a matrix of {name}"),
+                &format!("{} {:?}", info.dtype, info.shape),
+            )
         })
     }
 
@@ -132,7 +144,12 @@ impl<'a> Module<'a> {
         values.map_err(|_| self.contradiction(suffix, "a vector of i32", &found()))
     }
 
-    pub(super) fn expect(&self, suffix: &str, found: [usize; 2], expected: [usize; 2]) -> Result<(), StorageError> {
+    pub(super) fn expect(
+        &self,
+        suffix: &str,
+        found: [usize; 2],
+        expected: [usize; 2],
+    ) -> Result<(), StorageError> {
         if found == expected {
             return Ok(());
         }
@@ -159,7 +176,8 @@ pub(super) fn select(stored: &mut Components, suffix: &str) -> Result<Tensor, We
 /// The transpose of a matrix of two- or four-byte elements.
 pub(super) fn turned(tensor: &Tensor) -> Result<Tensor, TensorError> {
     let dtype = tensor.known_dtype()?;
-    let wrong = || TensorError::Type { expected: "a matrix of two- or four-byte elements", found: dtype.into() };
+    let wrong =
+        || TensorError::Type { expected: "a matrix of two- or four-byte elements", found: dtype.into() };
     let &[rows, columns] = tensor.shape() else { return Err(wrong()) };
     match dtype.size() {
         2 => Tensor::from_vec(dtype, vec![columns, rows], transpose(rows, columns, &tensor.cast::<u16>()?)),
@@ -202,7 +220,9 @@ pub(crate) fn f16_scales(weight: &GroupedInt) -> Result<Vec<f16>, Misfit> {
         return Ok(scales.cast::<f16>()?.into_owned());
     }
     let wide = scales.to_f32()?;
-    if let Some(&value) = wide.iter().find(|v| v.is_finite() && !convert::round_f32(DType::F16, **v).is_finite()) {
+    if let Some(&value) =
+        wide.iter().find(|v| v.is_finite() && !convert::round_f32(DType::F16, **v).is_finite())
+    {
         return Err(Misfit::Range { what: "scale", value });
     }
     Ok(wide.iter().map(|&v| f16::from_f32(v)).collect())

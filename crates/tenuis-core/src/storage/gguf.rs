@@ -32,7 +32,8 @@ pub(super) fn read(checkpoint: &Checkpoint) -> (BTreeMap<String, Value>, BTreeMa
     for name in checkpoint.names() {
         let (Some((module, kind)), Some(info)) = (kind_of(name), checkpoint.info(name)) else { continue };
         let &[rows, row_bytes] = &info.shape[..] else { continue };
-        let descriptor = blocks::spec(kind).map_or_else(|| json!({ "kind": "q4_1" }), |spec| spec.descriptor());
+        let descriptor =
+            blocks::spec(kind).map_or_else(|| json!({ "kind": "q4_1" }), |spec| spec.descriptor());
         descriptors.insert(module.to_owned(), descriptor);
         shapes.insert(module.to_owned(), [rows, row_bytes / kind.block_bytes() * kind.block_elements()]);
     }

@@ -11,15 +11,15 @@
 //! transpose of one of its components.
 
 use super::StorageError;
-use super::foreign::{Module, Misfit, scale_tensor, select, turned};
+use super::foreign::{Misfit, Module, scale_tensor, select, turned};
 use super::transpose::transpose;
 use crate::checkpoint::Checkpoint;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 use crate::units::Bits;
 use crate::weight::{
-    Component, Components, G_IDX, GroupSize, GroupedInt, GroupedIntSpec, PACKED, Representation, SCALE, SHAPE,
-    WeightError, ZERO_POINT, pack_codes, shape_tensor, unpack_codes,
+    Component, Components, G_IDX, GroupSize, GroupedInt, GroupedIntSpec, PACKED, Representation, SCALE,
+    SHAPE, WeightError, ZERO_POINT, pack_codes, shape_tensor, unpack_codes,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -102,9 +102,7 @@ impl Settings {
             }
         };
         if let Some(other) = config.pack_dtype.as_deref().filter(|d| *d != "int32") {
-            return Err(format!(
-                "pack_dtype {other:?} cannot be read, only \"int32\"; save it with that"
-            ));
+            return Err(format!("pack_dtype {other:?} cannot be read, only \"int32\"; save it with that"));
         }
         let mut schemes = vec![scheme(config.bits, config.group_size)?];
         // Rules for single modules: "-:REGEX" leaves them dense, the others change settings. Which module a rule is
@@ -163,7 +161,9 @@ fn describe(
     };
     // The index has one entry for each input feature, which settles the width of a code.
     let fits = |&&(bits, _): &&(Bits, i64)| match &index {
-        Some(index) => bits.words(index.len()) == rows && (index.len() * bits.get() as usize).is_multiple_of(32),
+        Some(index) => {
+            bits.words(index.len()) == rows && (index.len() * bits.get() as usize).is_multiple_of(32)
+        }
         None => (rows * 32).is_multiple_of(bits.get() as usize),
     };
     let widths: Vec<_> = settings.schemes.iter().filter(fits).collect();
@@ -391,7 +391,8 @@ impl GptqDeclaration {
             "meta": { "quantizer": [concat!("tenuis:", env!("CARGO_PKG_VERSION"))] },
         });
         if !self.dense.is_empty() {
-            let rules = self.dense.iter().map(|name| (format!("-:^{}$", name.replace('.', "\\.")), json!({})));
+            let rules =
+                self.dense.iter().map(|name| (format!("-:^{}$", name.replace('.', "\\.")), json!({})));
             config["dynamic"] = Value::Object(rules.collect());
         }
         config

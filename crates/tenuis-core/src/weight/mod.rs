@@ -12,6 +12,7 @@ mod int8_dynamic;
 mod low_rank;
 mod nested;
 mod q4_1;
+mod sparse;
 mod sum;
 
 pub use dense::{Dense, DenseCodec, Layout};
@@ -22,6 +23,7 @@ pub use int8_dynamic::{Int8Dynamic, Int8DynamicCodec};
 pub use low_rank::{LowRank, LowRankCodec};
 pub(crate) use q4_1::BLOCKS as Q4_1_BLOCKS;
 pub use q4_1::{Q4_1, Q4_1Codec};
+pub use sparse::{Sparse, SparseCodec, SparsePattern, SparseSpec, SparseValues};
 pub use sum::{Sum, SumCodec};
 
 use crate::tensor::{Tensor, TensorError};
@@ -172,9 +174,29 @@ pub trait Representation: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The weights that are not zero, counted from the decoded values.
+    ///
+    /// # Errors
+    /// As [`Representation::decode_rows`].
+    fn nonzero_parameters(&self) -> Result<u64, WeightError> {
+        let [out_features, in_features] = self.shape();
+        let mut tile = vec![0.0; COUNTED_ROWS.min(out_features) * in_features];
+        let mut nonzero = 0;
+        for start in (0..out_features).step_by(COUNTED_ROWS) {
+            let rows = start..out_features.min(start + COUNTED_ROWS);
+            let tile = &mut tile[..rows.len() * in_features];
+            self.decode_rows(rows, tile)?;
+            nonzero += tile.iter().filter(|v| **v != 0.0).count() as u64;
+        }
+        Ok(nonzero)
+    }
+
     /// This value for a downcast to its concrete type, by which kernels choose a fast path.
     fn as_any(&self) -> &dyn Any;
 }
+
+/// Rows that are decoded at a time to count what is not zero.
+const COUNTED_ROWS: usize = 64;
 
 /// A shared weight.
 pub type Weight = Arc<dyn Representation>;
@@ -250,6 +272,7 @@ impl CodecRegistry {
         registry.register(Arc::new(InputScaledCodec));
         registry.register(Arc::new(Int8DynamicCodec));
         registry.register(Arc::new(Q4_1Codec));
+        registry.register(Arc::new(SparseCodec));
         registry
     }
 

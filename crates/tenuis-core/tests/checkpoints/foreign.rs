@@ -56,7 +56,12 @@ fn gptqmodels_files_are_read_and_written_again() {
                 let original = checkpoint.tensor(&format!("{module}.{}", component.suffix)).unwrap();
                 assert_eq!(component.tensor.dtype(), original.dtype());
                 assert_eq!(component.tensor.shape(), original.shape());
-                assert_eq!(component.tensor.data()[..], original.data()[..], "{name}: {module}.{}", component.suffix);
+                assert_eq!(
+                    component.tensor.data()[..],
+                    original.data()[..],
+                    "{name}: {module}.{}",
+                    component.suffix
+                );
             }
         }
     }
@@ -178,11 +183,20 @@ fn what_a_format_cannot_hold_is_named() {
     let weight = grouped(spec(4, GroupSize::Columns(16), true, false), [32, 64], 0, 1);
     assert_eq!(put(&weight), Misfit::Groups { found: 16, expected: 32 });
     let weight = grouped(spec(4, columns, true, false), [28, 64], 0, 1);
-    assert!(gptq::components(&weight, scheme, GptqVersion::V1).is_err(), "28 outputs of 4 bits are 3.5 words");
+    assert!(
+        gptq::components(&weight, scheme, GptqVersion::V1).is_err(),
+        "28 outputs of 4 bits are 3.5 words"
+    );
     let zero = vec![0; 32 * 2];
-    let weight =
-        GroupedInt::from_codes(spec(4, columns, false, false), [32, 64], &[0; 2048], &[1.0; 64], Some(&zero), None)
-            .unwrap();
+    let weight = GroupedInt::from_codes(
+        spec(4, columns, false, false),
+        [32, 64],
+        &[0; 2048],
+        &[1.0; 64],
+        Some(&zero),
+        None,
+    )
+    .unwrap();
     assert_eq!(put(&weight), Misfit::ZeroPointZero);
     assert!(gptq::components(&weight, scheme, GptqVersion::V2).is_ok());
     let weight = grouped(spec(4, columns, true, true), [32, 64], 0, 1);
@@ -239,7 +253,13 @@ fn a_configuration_that_contradicts_its_tensors_is_refused() {
         ("gptq/sym", "pack_dtype", json!("int16"), None, vec!["int16"]),
         ("gptq/asym", "sym", json!(true), None, vec!["qzeros", "zero point", "\"sym\": true"]),
         ("gptq/sym_act", "desc_act", json!(false), None, vec!["g_idx", "desc_act"]),
-        ("gptq/sym_act", "", json!(0), Some(("k_proj.g_idx", zeros(128))), vec!["k_proj.g_idx", "groups 0 to 3"]),
+        (
+            "gptq/sym_act",
+            "",
+            json!(0),
+            Some(("k_proj.g_idx", zeros(128))),
+            vec!["k_proj.g_idx", "groups 0 to 3"],
+        ),
         ("gptq/sym_act", "", json!(0), Some(("k_proj.g_idx", zeros(64))), vec!["k_proj.qweight", "64 input"]),
         ("gptq/sym", "", json!(0), Some(("k_proj.qzeros", zeros(32))), vec!["k_proj.qzeros", "i32"]),
         ("gptq/sym", "", json!(0), Some(("k_proj.scales", zeros(32))), vec!["k_proj.scales", "f16"]),
@@ -264,7 +284,8 @@ fn the_file_beside_the_configuration_counts() {
     for file in ["model.safetensors", "quantize_config.json"] {
         fs::copy(data("gptq/asym").join(file), dir.path().join(file)).unwrap();
     }
-    let config: Value = serde_json::from_slice(&fs::read(data("gptq/asym").join("config.json")).unwrap()).unwrap();
+    let config: Value =
+        serde_json::from_slice(&fs::read(data("gptq/asym").join("config.json")).unwrap()).unwrap();
     let mut old = config.clone();
     old.as_object_mut().unwrap().remove("quantization_config");
     fs::write(dir.path().join("config.json"), old.to_string()).unwrap();

@@ -35,7 +35,11 @@ fn the_packages_file_is_read_to_the_bit() {
         let found = match view.shape() {
             &[rows, columns] => {
                 let shape = [rows, columns];
-                assert!(stored.descriptor(module).is_none_or(|_| stored.shape(&checkpoint, module) == Some(shape)));
+                assert!(
+                    stored
+                        .descriptor(module)
+                        .is_none_or(|_| stored.shape(&checkpoint, module) == Some(shape))
+                );
                 let codecs = CodecRegistry::builtin();
                 let weight = stored.weight(&checkpoint, &codecs, module, shape, Layout::OutIn).unwrap();
                 weight.to_dense().unwrap()
@@ -65,7 +69,8 @@ fn blocks_are_written_as_they_were() {
     let mut compared = 0;
     for (module, descriptor) in stored.descriptors().filter(|(_, d)| d["kind"] == "grouped_int") {
         let shape = stored.shape(&checkpoint, module).unwrap();
-        let weight = stored.weight(&checkpoint, &CodecRegistry::builtin(), module, shape, Layout::OutIn).unwrap();
+        let weight =
+            stored.weight(&checkpoint, &CodecRegistry::builtin(), module, shape, Layout::OutIn).unwrap();
         let encoder = BlockEncoder::new(weight.downcast::<GroupedInt>().unwrap()).unwrap();
         let name = format!("{module}.weight");
         let tensor = gguf.tensors.iter().find(|t| Some(&t.name) == to_gguf(&name).as_ref()).unwrap();
@@ -73,7 +78,8 @@ fn blocks_are_written_as_they_were() {
         assert!(!encoder.is_rounded());
         let mut blocks = Vec::new();
         for row in 0..shape[0] {
-            let row = if rotated(&name).is_some() { HeadRows { head_dim: 32 }.in_checkpoint(row) } else { row };
+            let row =
+                if rotated(&name).is_some() { HeadRows { head_dim: 32 }.in_checkpoint(row) } else { row };
             encoder.encode_row(row, &mut blocks);
         }
         assert_eq!(blocks, file[tensor.range.clone()], "{name}");
@@ -158,7 +164,12 @@ fn weights_without_blocks_are_named() {
     assert_eq!(BlockEncoder::new(&weight).unwrap_err(), Misfit::Blocks { columns: 64, group: 16 });
     let index = vec![1; 64];
     let weight = GroupedInt::from_codes(
-        spec(GroupSize::Columns(32), true), [1, 64], &[0; 64], &[1.0; 2], None, Some(&index),
+        spec(GroupSize::Columns(32), true),
+        [1, 64],
+        &[0; 64],
+        &[1.0; 2],
+        None,
+        Some(&index),
     );
     assert_eq!(BlockEncoder::new(&weight.unwrap()).unwrap_err(), Misfit::GroupIndex);
 }
@@ -181,14 +192,25 @@ fn written(metadata: &[(&str, GgufValue)], tensors: &[(&str, GgmlType, &[usize])
 #[test]
 fn what_is_written_is_read() {
     let values = [
-        GgufValue::U8(1), GgufValue::I8(-1), GgufValue::U16(2), GgufValue::I16(-2), GgufValue::U32(3),
-        GgufValue::I32(-3), GgufValue::F32(0.5), GgufValue::Bool(true), GgufValue::Text("ä".to_owned()),
-        GgufValue::U64(1 << 40), GgufValue::I64(-5), GgufValue::F64(0.25), GgufValue::List(Vec::new()),
+        GgufValue::U8(1),
+        GgufValue::I8(-1),
+        GgufValue::U16(2),
+        GgufValue::I16(-2),
+        GgufValue::U32(3),
+        GgufValue::I32(-3),
+        GgufValue::F32(0.5),
+        GgufValue::Bool(true),
+        GgufValue::Text("ä".to_owned()),
+        GgufValue::U64(1 << 40),
+        GgufValue::I64(-5),
+        GgufValue::F64(0.25),
+        GgufValue::List(Vec::new()),
         GgufValue::List(vec![GgufValue::Text("a".to_owned()), GgufValue::Text(String::new())]),
     ];
     let keys: Vec<String> = (0..values.len()).map(|i| format!("key.{i}")).collect();
     let metadata: Vec<(&str, GgufValue)> = keys.iter().map(String::as_str).zip(values).collect();
-    let tensors = [("a", GgmlType::F16, &[3usize, 5][..]), ("b", GgmlType::Q8_0, &[2, 64]), ("c", GgmlType::F32, &[1])];
+    let tensors =
+        [("a", GgmlType::F16, &[3usize, 5][..]), ("b", GgmlType::Q8_0, &[2, 64]), ("c", GgmlType::F32, &[1])];
     let file = written(&metadata, &tensors);
     let gguf = parse(&file).unwrap();
     for (key, value) in &metadata {
@@ -223,7 +245,8 @@ fn damaged_headers_are_refused() {
     };
     refused(b"{\"a\"", "no GGUF file");
     refused(&[b"GGUF".as_slice(), &9u32.to_le_bytes()].concat(), "version 9");
-    let many = [b"GGUF".as_slice(), &3u32.to_le_bytes(), &u64::MAX.to_le_bytes(), &0u64.to_le_bytes()].concat();
+    let many =
+        [b"GGUF".as_slice(), &3u32.to_le_bytes(), &u64::MAX.to_le_bytes(), &0u64.to_le_bytes()].concat();
     refused(&many, "tensors");
     let twice = [("k", GgufValue::U8(1)), ("k", GgufValue::U8(2))];
     refused(&written(&twice, &[]), "\"k\" occurs twice");
@@ -250,10 +273,15 @@ fn files_in_directories() {
     assert!(checkpoint.is_gguf() && checkpoint.contains("model.norm.weight"));
     assert_eq!(checkpoint.side_files().len(), 1, "a directory is a checkpoint with its files");
     copy("b.gguf");
-    assert!(matches!(Checkpoint::open(dir.path()), Err(CheckpointError::SeveralGguf { names, .. }) if names.len() == 2));
+    assert!(
+        matches!(Checkpoint::open(dir.path()), Err(CheckpointError::SeveralGguf { names, .. }) if names.len() == 2)
+    );
     assert!(open(&dir.path().join("b.gguf")).is_gguf());
     let network = |architecture: &str| {
-        let file = written(&[("general.architecture", architecture.into())], &[("token_embd.weight", GgmlType::F32, &[2, 2])]);
+        let file = written(
+            &[("general.architecture", architecture.into())],
+            &[("token_embd.weight", GgmlType::F32, &[2, 2])],
+        );
         fs::write(dir.path().join("c.gguf"), file).unwrap();
         Checkpoint::open(&dir.path().join("c.gguf")).unwrap_err().to_string()
     };

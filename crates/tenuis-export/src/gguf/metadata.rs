@@ -186,11 +186,16 @@ fn check_layer(layer: &LayerSpec, max_positions: usize) -> Result<(), Refusal> {
         Some(rope) if rope.interleaved || rope.rotary_dim != attention.head_dim => {
             Err("its rotary positions turn part of a head, or neighbouring channels".to_owned())
         }
-        Some(RopeSpec { scaling: RopeScaling::Yarn { factor, beta_fast, beta_slow, attention_factor, truncate, .. }, .. }) => {
+        Some(RopeSpec {
+            scaling: RopeScaling::Yarn { factor, beta_fast, beta_slow, attention_factor, truncate, .. },
+            ..
+        }) => {
             // What llama.cpp computes where a file gives the factor and the trained length alone.
             let usual = 0.1 * factor.ln() + 1.0;
-            let is_usual =
-                *beta_fast == 32.0 && *beta_slow == 1.0 && *truncate && (attention_factor - usual).abs() < 1e-6;
+            let is_usual = *beta_fast == 32.0
+                && *beta_slow == 1.0
+                && *truncate
+                && (attention_factor - usual).abs() < 1e-6;
             if is_usual { Ok(()) } else { Err("its YaRN settings are not the usual ones".to_owned()) }
         }
         _ => Ok(()),

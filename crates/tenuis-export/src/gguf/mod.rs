@@ -9,13 +9,13 @@ use crate::report::ExportReport;
 use crate::{ExportError, ExportOptions, Source};
 use serde_json::{Value, json};
 use std::path::Path;
+use tensors::{Content, Planned};
 use tenuis_core::checkpoint::{GgufCheckpointWriter, Sealed};
 use tenuis_core::gguf::blocks::BlockEncoder;
 use tenuis_core::gguf::names::HeadRows;
 use tenuis_core::gguf::{GgmlType, tokenizer};
 use tenuis_core::weight::Q4_1;
 use tenuis_core::{DType, GroupedInt, Layout, Representation, WriterOptions};
-use tensors::{Content, Planned};
 
 /// Bytes of blocks that are gathered before they are written.
 const BUFFER: usize = 1 << 20;

@@ -83,7 +83,12 @@ impl Plan<'_> {
         let name = |part: &str| format!("blk.{}.{part}", layer.index);
         for (part, norm) in [("attn_norm", &layer.norms.attention_pre), ("ffn_norm", &layer.norms.mlp_pre)] {
             if let Some(norm) = norm {
-                self.vector(&name(&format!("{part}.weight")), format!("{}.weight", norm.name), norm.dim, None);
+                self.vector(
+                    &name(&format!("{part}.weight")),
+                    format!("{}.weight", norm.name),
+                    norm.dim,
+                    None,
+                );
             }
         }
         for (part, linear, rows) in [
@@ -110,7 +115,12 @@ impl Plan<'_> {
 
     fn vector(&mut self, name: &str, from: String, length: usize, rows: Option<HeadRows>) {
         let content = Content::Vector { name: from, rows };
-        self.tensors.push(Planned { name: name.to_owned(), kind: GgmlType::F32, shape: vec![length], content });
+        self.tensors.push(Planned {
+            name: name.to_owned(),
+            kind: GgmlType::F32,
+            shape: vec![length],
+            content,
+        });
     }
 
     fn matrix(

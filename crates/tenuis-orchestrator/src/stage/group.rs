@@ -15,8 +15,11 @@ use tenuis_linalg::LayerStats;
 use tenuis_model::{Block, ModelError};
 use tenuis_spec::LinearSpec;
 
-/// Rows that are decoded at a time to look for values that are not finite.
+/// Rows that are decoded at a time to look at every value.
 const SCAN_ROWS: usize = 64;
+
+/// A dense weight counts as pruned from one zero in so many values on: a bit of every 16 pays for a bitmask.
+const PRUNED_FROM: usize = 16;
 
 /// A running stage: the plugin's job and what it has done so far.
 pub(super) struct GroupRun<'a, 'o> {
@@ -72,6 +75,7 @@ impl GroupRun<'_, '_> {
             let mut member = LinearInput::new(&linear.name, weight.clone());
             member.bias = block.bias(&linear.name).map(|b| bias_tensor(&linear.name, b)).transpose()?;
             member.original = original.and_then(|o| o.weight(&linear.name)).cloned();
+            member.mask = self.mask(&linear.name, weight.as_ref())?;
             members.push(member);
         }
         let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(None) };
@@ -121,6 +125,37 @@ impl GroupRun<'_, '_> {
         Ok(Made { weights: output.weights, folds })
     }
 
+    /// Which entries of a pruned weight are kept, `None` where a weight is not pruned.
+    ///
+    /// A sparse weight is pruned whatever technique comes next; one that does not keep zeros is refused by the host. A
+    /// dense one counts as pruned where so many entries are zero that a sparse form of it could be smaller: other
+    /// programs have no other way to store it.
+    pub(super) fn mask(&self, name: &str, weight: &dyn Representation) -> Result<Option<Tensor>, RunError> {
+        Self::mask_of(self.capabilities, name, weight)
+    }
+
+    /// As [`GroupRun::mask`], for a technique of these capabilities.
+    pub(super) fn mask_of(
+        capabilities: Capabilities,
+        name: &str,
+        weight: &dyn Representation,
+    ) -> Result<Option<Tensor>, RunError> {
+        let pruned = weight.kind() == "sparse";
+        if !pruned && !(weight.kind() == "dense" && capabilities.keeps_mask()) {
+            return Ok(None);
+        }
+        let [rows, columns] = weight.shape();
+        let mut kept = Vec::with_capacity(rows * columns);
+        tiles(name, weight, |tile| kept.extend(tile.iter().map(|v| u8::from(*v != 0.0))))?;
+        let zeros = kept.iter().filter(|k| **k == 0).count();
+        if !pruned && zeros * PRUNED_FROM < kept.len() {
+            return Ok(None);
+        }
+        let mask = Tensor::from_vec(DType::U8, vec![rows, columns], kept)
+            .map_err(|source| RunError::Tensor { tensor: name.to_owned(), source })?;
+        Ok(Some(mask))
+    }
+
     /// Whether a weight may be given to the technique: one that is not finite fails the run, or is copied through.
     pub(super) fn admit(&mut self, name: &str, weight: &dyn Representation) -> Result<bool, RunError> {
         let count = non_finite(name, weight)?;
@@ -141,18 +176,24 @@ impl GroupRun<'_, '_> {
 
 /// Counts the values of a weight that are NaN or infinite.
 fn non_finite(name: &str, weight: &dyn Representation) -> Result<usize, RunError> {
+    let mut count = 0;
+    tiles(name, weight, |tile| count += tile.iter().filter(|v| !v.is_finite()).count())?;
+    Ok(count)
+}
+
+/// Decodes a weight some rows at a time.
+fn tiles(name: &str, weight: &dyn Representation, mut look: impl FnMut(&[f32])) -> Result<(), RunError> {
     let [rows, columns] = weight.shape();
     let mut tile = vec![0.0; SCAN_ROWS.min(rows) * columns];
-    let mut count = 0;
     for start in (0..rows).step_by(SCAN_ROWS) {
         let end = (start + SCAN_ROWS).min(rows);
         let tile = &mut tile[..(end - start) * columns];
         weight
             .decode_rows(start..end, tile)
             .map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
-        count += tile.iter().filter(|v| !v.is_finite()).count();
+        look(tile);
     }
-    Ok(count)
+    Ok(())
 }
 
 fn bias_tensor(name: &str, bias: &[f32]) -> Result<Tensor, RunError> {

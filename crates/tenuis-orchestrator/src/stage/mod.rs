@@ -8,6 +8,7 @@ mod config;
 mod fold;
 mod group;
 pub(crate) mod model_scope;
+pub(crate) mod rehearsal;
 mod rest;
 mod stream;
 

@@ -152,6 +152,7 @@ fn head_weight(
     };
     let mut member = LinearInput::new(name, weight.clone());
     member.original = original;
+    member.mask = run.mask(name, weight.as_ref())?;
     let mut input = GroupInput::new(vec![member]);
     (input.block, input.n_blocks) = (run.n_blocks as u32, run.n_blocks as u32);
     input.rows = stats.as_ref().map_or(0, LayerStats::rows);

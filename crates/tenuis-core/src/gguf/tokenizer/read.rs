@@ -41,7 +41,9 @@ pub fn to_json(metadata: &Metadata) -> Result<Value, GgufError> {
             }
             (pieces(&tokens, &kinds, &scores), piece_parts(flag("add_space_prefix", true)))
         }
-        other => return Err(refused(format!("tokenizer.ggml.model {other:?}, only gpt2 and llama are known"))),
+        other => {
+            return Err(refused(format!("tokenizer.ggml.model {other:?}, only gpt2 and llama are known")));
+        }
     };
     let is_llama = model.get("byte_fallback") == Some(&json!(true));
     let first = id("bos_token_id").filter(|_| flag("add_bos_token", is_llama));
@@ -110,9 +112,7 @@ fn named(pre: &str) -> Result<&'static PreTokenizer, GgufError> {
 
 /// Normalizer, pre-tokenizer and decoder of a byte-level tokenizer.
 fn byte_level_parts(found: &PreTokenizer) -> [Value; 3] {
-    let bytes = |regex: bool| {
-        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex })
-    };
+    let bytes = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex });
     let words = match found.words {
         Words::Gpt2 => bytes(true),
         Words::DigitsThenGpt2 => json!({ "type": "Sequence", "pretokenizers": [

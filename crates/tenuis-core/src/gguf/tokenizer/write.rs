@@ -53,7 +53,9 @@ impl Merge {
     fn parts(&self) -> Result<(&str, &str), GgufError> {
         match self {
             Self::Pair(left, right) => Ok((left, right)),
-            Self::Text(text) => text.split_once(' ').ok_or_else(|| refused(format!("merge {text:?} has no two parts"))),
+            Self::Text(text) => {
+                text.split_once(' ').ok_or_else(|| refused(format!("merge {text:?} has no two parts")))
+            }
         }
     }
 }
@@ -130,8 +132,9 @@ fn vocabulary(parsed: &Tokenizer, vocab: usize) -> Result<Vocabulary, GgufError>
     let mut tokens: Vec<Option<(&str, i32)>> = vec![None; vocab];
     let mut put = |id: u64, token, kind| {
         let slot = usize::try_from(id).ok().and_then(|id| tokens.get_mut(id));
-        let slot = slot
-            .ok_or_else(|| refused(format!("token {token:?} has number {id}, the model has {vocab} tokens")))?;
+        let slot = slot.ok_or_else(|| {
+            refused(format!("token {token:?} has number {id}, the model has {vocab} tokens"))
+        })?;
         *slot = Some((token, kind));
         Ok(())
     };
@@ -179,13 +182,17 @@ fn scores(parsed: &Tokenizer, list: &Vocabulary) -> Result<Vec<f32>, GgufError> 
     for merge in &parsed.model.merges {
         let (left, right) = merge.parts()?;
         let piece = format!("{left}{right}");
-        let id = *ids.get(piece.as_str()).ok_or_else(|| refused(format!("merge into {piece:?}, which is no token")))?;
+        let id = *ids
+            .get(piece.as_str())
+            .ok_or_else(|| refused(format!("merge into {piece:?}, which is no token")))?;
         listed.insert((left, right));
         if last == Some(id) {
             continue;
         }
         if ranks.contains_key(&id) {
-            return Err(refused(format!("the merges into {piece:?} are not listed in order, one after the other")));
+            return Err(refused(format!(
+                "the merges into {piece:?} are not listed in order, one after the other"
+            )));
         }
         ranks.insert(id, -(ranks.len() as f32) - 1.0);
         last = Some(id);
@@ -195,7 +202,9 @@ fn scores(parsed: &Tokenizer, list: &Vocabulary) -> Result<Vec<f32>, GgufError> 
             let (left, right) = token.split_at(at);
             let is_piece = |piece: &str| ids.get(piece).is_some_and(|id| list.kinds[*id] == kind::NORMAL);
             if is_piece(left) && is_piece(right) && !listed.contains(&(left, right)) {
-                return Err(refused(format!("{left:?} and {right:?} make token {token:?} but are not merged")));
+                return Err(refused(format!(
+                    "{left:?} and {right:?} make token {token:?} but are not merged"
+                )));
             }
         }
     }
@@ -216,7 +225,9 @@ fn adds_space(parsed: &Tokenizer) -> Result<bool, GgufError> {
     let is_prepend = |step: &Value| step["type"] == "Prepend" && step["prepend"] == SPACE;
     let steps: Vec<&Value> = match &parsed.normalizer {
         None | Some(Value::Null) => Vec::new(),
-        Some(step) if step["type"] == "Sequence" => step["normalizers"].as_array().into_iter().flatten().collect(),
+        Some(step) if step["type"] == "Sequence" => {
+            step["normalizers"].as_array().into_iter().flatten().collect()
+        }
         Some(step) => vec![step],
     };
     let before = parsed.pre_tokenizer.as_ref().filter(|p| !p.is_null());
@@ -265,7 +276,8 @@ fn pre_tokenizer(parsed: &Tokenizer) -> Result<&'static str, GgufError> {
         _ => false,
     };
     let found = PRE_TOKENIZERS.iter().find(|pre| fits(&pre.words));
-    let found = found.ok_or_else(|| refused(format!("pre-tokenizer {stated} is none that llama.cpp has a name for")))?;
+    let found = found
+        .ok_or_else(|| refused(format!("pre-tokenizer {stated} is none that llama.cpp has a name for")))?;
     if parsed.model.ignore_merges != found.whole_words {
         return Err(refused(format!(
             "ignore_merges is {}, which llama.cpp does not do with rule {:?}",

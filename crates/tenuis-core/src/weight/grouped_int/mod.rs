@@ -5,6 +5,7 @@ mod packing;
 
 pub use codec::GroupedIntCodec;
 pub(crate) use codec::shape_tensor;
+pub(super) use codec::{check_index, unpack_zeros};
 pub use packing::{pack_codes, unpack_codes};
 
 use super::{Component, Representation, Weight, WeightError};

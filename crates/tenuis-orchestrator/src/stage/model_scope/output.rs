@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::weight::Dense;
-use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, Component, StoredWeights, Weight, WriterOptions};
+use tenuis_core::{
+    Checkpoint, CheckpointWriter, CodecRegistry, Component, StoredWeights, Weight, WriterOptions,
+};
 use tenuis_eval::report::StageRecord;
 use tenuis_host::{ModelCheckpoint, ModelOutput};
 use tenuis_model::Model;
