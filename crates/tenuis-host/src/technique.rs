@@ -145,6 +145,7 @@ struct Inner {
     schema: OptionsSchema,
     library: Arc<Path>,
     hash: Arc<str>,
+    produces: Option<Vec<String>>,
 }
 
 impl Technique {
@@ -153,8 +154,10 @@ impl Technique {
         schema: OptionsSchema,
         library: Arc<Path>,
         hash: Arc<str>,
+        produces: Option<Vec<String>>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { table: Arc::new(table), schema, library, hash }), seed: 0 }
+        let table = Arc::new(table);
+        Self { inner: Arc::new(Inner { table, schema, library, hash, produces }), seed: 0 }
     }
 
     pub(crate) fn table(&self) -> &Arc<TechniqueTable> {
@@ -190,6 +193,12 @@ impl Technique {
     /// The representation kinds of its own.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
         self.inner.table.kinds.iter().copied()
+    }
+
+    /// The kinds of representation that it may make of a weight, as its manifest says; `None` where that does not say.
+    /// A job of scope group that hands back any other fails.
+    pub fn produces(&self) -> Option<&[String]> {
+        self.inner.produces.as_deref()
     }
 
     /// The JSON Schema of its options.

@@ -1,6 +1,6 @@
 //! The triangular factor of a Hessian, from which GPTQ and SparseGPT read everything.
 
-mod blocked;
+pub(crate) mod blocked;
 
 use crate::gram::GramView;
 use crate::real::Real;

@@ -6,7 +6,7 @@ use crate::observer::Observer;
 use crate::recipe::LoadedRecipe;
 use crate::registry;
 use crate::stage::model_scope::{self, ModelInputs};
-use crate::stage::{self, StageJob};
+use crate::stage::{self, Forms, StageJob};
 use crate::text::Text;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -81,11 +81,14 @@ impl Workshop<'_> {
         calibration: Option<&Text>,
     ) -> Result<(), RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
+        let mut forms = Forms::stored(model, self.codecs)?;
         for (index, technique) in techniques.iter().enumerate() {
             model_scope::check(self, model, loaded, index, technique, calibration)?;
-            if technique.scope() == Scope::Group {
-                stage::check_targets(model, loaded, index, technique, self.codecs)?;
-            }
+            let targets = match technique.scope() {
+                Scope::Group => Some(stage::check_targets(model, loaded, index, technique)?),
+                Scope::Model => None,
+            };
+            forms.pass(loaded, index, technique, targets.as_ref())?;
         }
         let needy = needy(loaded, &techniques)?;
         calibration_for(model, loaded, &techniques, &needy, calibration)?;

@@ -40,7 +40,7 @@ fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginE
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 7] = [
+const HOMES: [(&str, &str); 11] = [
     ("cast", "tenuis-quant"),
     ("rtn", "tenuis-quant"),
     ("gptq", "tenuis-quant"),
@@ -48,4 +48,8 @@ const HOMES: [(&str, &str); 7] = [
     ("prune-channels", "tenuis-prune"),
     ("prune-heads", "tenuis-prune"),
     ("prune-blocks", "tenuis-prune"),
+    ("svd", "tenuis-lowrank"),
+    ("asvd", "tenuis-lowrank"),
+    ("svdllm", "tenuis-lowrank"),
+    ("correct", "tenuis-lowrank"),
 ];

@@ -1,7 +1,8 @@
 //! `gptq`: rounds with error compensation from the Hessian of the group's input.
 
-use crate::{emit, report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::linalg::GramView;
 use tenuis_quant::{GptqConfig, GptqFactor, Precision};
@@ -26,6 +27,11 @@ impl GroupTechnique for Gptq {
         Ok(Self { config, pool: threads::pool(host)? })
     }
 
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        let group_size = self.config.group_size;
+        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
+    }
+
     /// The factor and its scratch, a working copy of the largest weight with its errors, and its codes.
     fn estimate(&self, group: &GroupShape) -> Option<u64> {
         let width = if self.config.precision == Precision::F64 { 8 } else { 4 };
@@ -48,6 +54,10 @@ impl GroupTechnique for Gptq {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
+            if factors::is_product(linear) {
+                factors::gptq(linear, hessian, group.rows(), &factor, &self.config, &self.pool, out)?;
+                continue;
+            }
             let (dense, mask) = (linear.dense()?, linear.mask()?);
             let quantized = self.pool.install(|| factor.quantize_masked(dense, linear.shape(), mask));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;

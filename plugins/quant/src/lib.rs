@@ -6,6 +6,7 @@
 
 mod awq;
 mod cast;
+mod factors;
 mod gptq;
 mod int8;
 mod report;

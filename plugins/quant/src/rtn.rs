@@ -1,7 +1,8 @@
 //! `rtn`: rounds to the nearest point of an integer grid.
 
-use crate::{emit, report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::RtnConfig;
 
@@ -24,6 +25,11 @@ impl GroupTechnique for Rtn {
         Ok(Self { config, pool: threads::pool(host)? })
     }
 
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        let group_size = self.config.group_size;
+        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
+    }
+
     /// Codes as bytes, and packed.
     fn estimate(&self, group: &GroupShape) -> Option<u64> {
         let largest = group.linears.iter().map(|l| l.shape[0] as u64 * l.shape[1] as u64).max()?;
@@ -36,6 +42,10 @@ impl GroupTechnique for Rtn {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
+            if factors::is_product(linear) {
+                factors::rtn(linear, &self.config, &self.pool, out)?;
+                continue;
+            }
             let dense = linear.dense()?;
             let mut config = self.config.clone();
             config.scale_dtype = config.scale_dtype.resolve(stored_dtype(linear));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("tenuis-plugin", 2),
     ("tenuis-quant", 2),
     ("tenuis-export", 2),
+    ("tenuis-lowrank", 2),
     ("tenuis-kernels", 2),
     ("tenuis-host", 2),
     ("tenuis-prune", 3),
@@ -30,8 +31,8 @@ const LAYERS: [(&str, u8); 15] = [
 const CANDLE_LAYER: u8 = 3;
 
 /// What a plugin may see of ours: the SDK, the data types, what describes networks and the algorithms.
-const OPEN_TO_PLUGINS: [&str; 5] =
-    ["tenuis-plugin", "tenuis-core", "tenuis-spec", "tenuis-quant", "tenuis-prune"];
+const OPEN_TO_PLUGINS: [&str; 6] =
+    ["tenuis-plugin", "tenuis-core", "tenuis-spec", "tenuis-quant", "tenuis-prune", "tenuis-lowrank"];
 
 /// The plugin that trains: it alone sees the trainer and what describes networks, and hence has candle.
 const TRAINER: (&str, [&str; 2]) = ("tenuis-plugin-distill", ["tenuis-distill", "tenuis-spec"]);

@@ -6,6 +6,7 @@
 
 mod config;
 mod fold;
+mod forms;
 mod group;
 pub(crate) mod model_scope;
 pub(crate) mod rehearsal;
@@ -20,12 +21,13 @@ use crate::round_trip::Witness;
 use config::Outcome;
 pub(crate) use config::has_folded;
 use fold::{Changed, Vectors};
+pub(crate) use forms::Forms;
 use group::{GroupRun, GroupTask};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use stream::Stream;
-use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, StoredWeights, WriterOptions};
+use tenuis_core::{Checkpoint, CheckpointWriter, WriterOptions};
 use tenuis_eval::report::StageRecord;
 use tenuis_host::{Capabilities, HostEvents, Technique};
 use tenuis_linalg::StatsNeeds;
@@ -54,16 +56,12 @@ pub(crate) fn needs_data(capabilities: Capabilities) -> bool {
 }
 
 /// Checks a stage's targets against the model: that each pattern matches something, that blocks exist, that the head
-/// is not an alias, and that the technique takes the weights as they are stored.
-///
-/// What a later stage will be given is not known before the earlier ones have run, so only the first is asked for
-/// the representations it accepts; [`run`] asks again.
+/// is not an alias. Whether the technique takes the weights in the form they have is asked by [`Forms`].
 pub(crate) fn check_targets(
     model: &Model,
     loaded: &LoadedRecipe,
     index: usize,
     technique: &Technique,
-    codecs: &CodecRegistry,
 ) -> Result<ResolvedTargets, RunError> {
     let spec = model.spec();
     let stage = &loaded.recipe.stages[index];
@@ -86,34 +84,7 @@ pub(crate) fn check_targets(
         );
         return Err(loaded.origin.error(&format!("/stages/{index}/targets/head"), problem).into());
     }
-    if index == 0 {
-        check_accepts(model.checkpoint(), loaded, index, technique, &targets, model, codecs)?;
-    }
     Ok(targets)
-}
-
-/// Asks the technique whether it takes every targeted weight in the representation it now has.
-fn check_accepts(
-    input: &Checkpoint,
-    loaded: &LoadedRecipe,
-    index: usize,
-    technique: &Technique,
-    targets: &ResolvedTargets,
-    model: &Model,
-    codecs: &CodecRegistry,
-) -> Result<(), RunError> {
-    let options = Value::Object(loaded.recipe.stages[index].options.clone());
-    let mut job = technique.start(&options, 1, Arc::new(tenuis_host::NoEvents))?;
-    let stored = StoredWeights::from_checkpoint(input)?;
-    let blocks = model.spec().layers.iter().enumerate();
-    let linears = blocks.flat_map(|(b, layer)| layer.linears().into_iter().map(move |l| (b, l)));
-    for (_, linear) in linears.filter(|(b, l)| targets.in_block(*b, &l.name)) {
-        let weight = stored.weight(input, codecs, &linear.name, linear.shape, linear.layout)?;
-        job.accepts(&weight.descriptor()).map_err(|e| {
-            loaded.origin.error(&format!("/stages/{index}/technique"), format!("{}: {e}", linear.name))
-        })?;
-    }
-    Ok(())
 }
 
 /// Passes the wish to stop on to the plugin.
@@ -135,8 +106,8 @@ pub(crate) fn run(
     let original = (!Arc::ptr_eq(job.input, job.source))
         .then(|| Model::open(Arc::clone(job.source), workshop.codecs))
         .transpose()?;
-    let targets = check_targets(&model, job.loaded, job.index, job.technique, workshop.codecs)?;
-    check_accepts(job.input, job.loaded, job.index, job.technique, &targets, &model, workshop.codecs)?;
+    let targets = check_targets(&model, job.loaded, job.index, job.technique)?;
+    Forms::stored(&model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
     let stage = &job.loaded.recipe.stages[job.index];
     let capabilities = job.technique.capabilities();
     let options = Value::Object(stage.options.clone());
