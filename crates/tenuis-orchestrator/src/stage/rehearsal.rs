@@ -28,9 +28,9 @@ const ROWS: u64 = 1 << 20;
 pub(crate) fn rehearse(
     model: &Model,
     loaded: &LoadedRecipe,
-    techniques: &[&Technique],
+    techniques: &[Technique],
 ) -> Result<(), RunError> {
-    let group = |t: &&&Technique| t.scope() == Scope::Group;
+    let group = |t: &&Technique| t.scope() == Scope::Group;
     // What a technique of the model scope makes is not known before it has run.
     let stages = techniques.iter().take_while(group).count();
     if stages < 2 {
@@ -58,14 +58,14 @@ pub(crate) fn rehearse(
 fn play(
     model: &Model,
     loaded: &LoadedRecipe,
-    techniques: &[&Technique],
+    techniques: &[Technique],
     stages: &[usize],
     linear: &LinearSpec,
 ) -> Result<(), RunError> {
     let original = corner(model, linear)?;
     let mut weight = Arc::clone(&original);
     for (place, &index) in stages.iter().enumerate() {
-        let technique = techniques[index];
+        let technique = &techniques[index];
         let wrong = |problem: String| {
             let problem = format!("{}: {problem}", linear.name);
             RunError::from(loaded.origin.error(&format!("/stages/{index}/technique"), problem))
