@@ -83,7 +83,7 @@ fn zeros(all: &mut Vec<Method>) {
 fn low_rank(all: &mut Vec<Method>) {
     for percent in [10, 20, 30] {
         for technique in ["svd", "asvd", "svdllm"] {
-            let stages = stage(technique, &format!("keep = 0.{}", 100 - percent));
+            let stages = stage(technique, &format!("rank = {{ keep = 0.{} }}", 100 - percent));
             all.push(Method::new("Low rank", format!("{technique}-{percent}"), stages, percent == 20));
         }
     }
@@ -107,7 +107,7 @@ fn together(all: &mut Vec<Method>) {
     let gptq = stage("gptq", "bits = 4, group_size = \"auto\"");
     for (name, stages) in [
         ("sparsegpt-2-4-gptq", stage("sparsegpt", "sparsity = \"2:4\"") + &gptq),
-        ("svdllm-int8", stage("svdllm", "keep = 0.8") + &stage("rtn", "bits = 8")),
+        ("svdllm-int8", stage("svdllm", "rank = { keep = 0.8 }") + &stage("rtn", "bits = 8")),
         ("blocks-1-distilled-gptq", stage("prune-blocks", "count = 1") + RECOVERY + "\n" + &gptq),
         (
             "rtn-int4-corrected",

@@ -53,10 +53,14 @@ struct Subject {
 /// [`Error::Program`] where an evaluation fails, [`Error::File`].
 pub(crate) fn write(work: Option<Utf8PathBuf>, only: Option<&str>) -> Result<(), Error> {
     let workspace = Workspace::members_only()?;
-    let artifacts = artifacts::build(&workspace, Scope::Product)?;
     let work = work.unwrap_or_else(|| workspace.release_dir().join("results"));
+    let subjects = subjects(shared(&workspace).as_deref());
+    for subject in &subjects {
+        write_recipes(subject, &work.join(subject.name))?;
+    }
+    let artifacts = artifacts::build(&workspace, Scope::Product)?;
     let mut text = INTRODUCTION.to_owned();
-    for subject in subjects(shared(&workspace).as_deref()) {
+    for subject in subjects {
         let dir = work.join(subject.name);
         if only.is_none_or(|only| only == subject.name) {
             measure(&artifacts, &subject, &dir)?;
@@ -94,15 +98,24 @@ fn chosen(subject: &Subject) -> Vec<Method> {
     methods::all().into_iter().filter(|method| method.brief || !subject.brief).collect()
 }
 
+fn recipe(dir: &Utf8Path, method: &Method) -> Utf8PathBuf {
+    dir.join("recipes").join(format!("{}.toml", method.name))
+}
+
+fn write_recipes(subject: &Subject, dir: &Utf8Path) -> Result<(), Error> {
+    create_dir(&dir.join("recipes"))?;
+    for method in chosen(subject) {
+        let path = recipe(dir, &method);
+        fs::write(&path, method.recipe()).map_err(Error::file("writing", path.as_path()))?;
+    }
+    Ok(())
+}
+
 fn measure(artifacts: &Artifacts, subject: &Subject, dir: &Utf8Path) -> Result<(), Error> {
-    let recipes = dir.join("recipes");
-    create_dir(&recipes)?;
     let mut command = Command::new(&artifacts.program);
     command.arg("eval").args(&subject.args).args(["--out", dir.as_str(), "--no-memory"]);
     for method in chosen(subject) {
-        let path = recipes.join(format!("{}.toml", method.name));
-        fs::write(&path, method.recipe()).map_err(Error::file("writing", path.as_path()))?;
-        command.args(["--recipe", path.as_str()]);
+        command.args(["--recipe", recipe(dir, &method).as_str()]);
     }
     let start = |source| Error::Start { program: "tenuis".into(), source };
     let status = command.status().map_err(start)?;
