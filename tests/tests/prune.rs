@@ -5,7 +5,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tenuis_core::{Checkpoint, CodecRegistry, Representation, Sparse, Weight};
+use tenuis_core::{Checkpoint, CodecRegistry, Sparse, Weight};
 use tenuis_linalg::{LayerStats, StatsNeeds};
 use tenuis_model::{Model, Tap, Tokenizer};
 use tenuis_orchestrator::plugin::PluginRegistry;

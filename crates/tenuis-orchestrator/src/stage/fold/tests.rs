@@ -102,7 +102,7 @@ fn folding_changes_no_function() {
         let model = open(&dir);
         for index in 0..model.spec().layers.len() {
             for only_first in [false, true] {
-                let mut block = model.load_block(index).unwrap().as_ref().clone();
+                let mut block = model.load_block(index).unwrap();
                 let hidden = hidden(&model, &mut random);
                 let expected = run(&block, &hidden);
                 let mut changed = Changed::new();
@@ -139,7 +139,7 @@ fn compressed_producers_take_scales() {
     let mut random = Random(2);
     for dir in fixtures() {
         let model = open(&dir);
-        let mut block = model.load_block(0).unwrap().as_ref().clone();
+        let mut block = model.load_block(0).unwrap();
         let groups = block.spec().groups();
         let producers = groups.iter().filter_map(|group| match &group.producer {
             Producer::Linear { name, .. } => Some(name.clone()),
@@ -178,7 +178,7 @@ fn compressed_producers_take_scales() {
 fn scales_that_no_producer_takes_stay_beside_the_weight() {
     let mut random = Random(3);
     let model = open(&fixtures().into_iter().find(|d| d.ends_with("llama_gqa_llama3rope")).unwrap());
-    let mut block = model.load_block(0).unwrap().as_ref().clone();
+    let mut block = model.load_block(0).unwrap();
     let group = block.spec().groups().remove(1);
     let name = group.linears[0].name.clone();
     let hidden = hidden(&model, &mut random);
