@@ -573,6 +573,11 @@ typedef struct tn_group {
    The rows (tokens) that the statistics were taken over.
    */
   uint64_t calib_rows;
+  /*
+   i32 `[in]`: the channel of its producer that each input channel comes from. `fold` with a scale that is the same
+   wherever this is the same leaves nothing to do at run time. NULL where the input's producer takes no scale.
+   */
+  const struct tn_tensor *producer;
 } tn_group;
 
 /*
