@@ -341,15 +341,16 @@ fn compensation_lessens_the_loss() {
             );
         }
     }
-    // The block of least influence costs less than the one of most, and the search finds what costs least.
+    // Either criterion removes one whole block. The search finds the one that costs least; influence need not: with four
+    // blocks the first turns the hidden state least, and nothing can do without it.
     let single: Vec<f64> = (0..4)
         .map(|block| run(&format!("without-{block}"), "prune-blocks", &format!("remove = [{block}]")))
         .collect();
     let influence = run("influence", "prune-blocks", "count = 1");
     let searched = run("searched", "prune-blocks", "count = 1, criterion = \"perplexity\"");
-    let most = single.iter().copied().fold(0.0, f64::max);
-    assert!(single.contains(&influence) && influence < most, "{influence} of {single:?}");
-    assert!(single.contains(&searched) && searched <= influence, "{searched} of {single:?}");
+    let least = single.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(single.contains(&influence), "{influence} of {single:?}");
+    assert_eq!(searched, least, "of {single:?}");
 }
 
 /// The shipped recipes run on a trained model: with the pruning that they ship with, and a few steps of training.
@@ -402,7 +403,7 @@ fn bad_wishes_are_refused_before_work() {
     run("all", "prune-channels", &format!("ratio = 0.999, {magnitude}"), 5, &["nothing would be left"]);
     run("layer", "prune-heads", &format!("layers = [7], {magnitude}"), 5, &["layer 7 is not there"]);
     run("none", "prune-heads", &format!("ratio = 0.1, {magnitude}"), 5, &["nothing would be removed"]);
-    run("blocks", "prune-blocks", "count = 3", 5, &["at least one has to stay"]);
+    run("blocks", "prune-blocks", "count = 3, criterion = \"perplexity\"", 5, &["at least one has to stay"]);
     run("block", "prune-blocks", "remove = [5]", 5, &["layer 5 is not there"]);
     run("search", "prune-blocks", "count = 1, criterion = \"perplexity\"", 5, &["no text"]);
     run("targets", "prune-heads", "keep = 1 }\ntargets = { include = [\"*\"]", 4, &["whole model"]);
@@ -440,7 +441,8 @@ fn the_seed_of_a_recipe_reaches_its_techniques() {
     let calib = ["--calib", fixture.calib.to_str().unwrap()];
     let run = |name: &str, seed: u64, training: &str| {
         let stage = format!(
-            "[[stages]]\ntechnique = \"distill\"\n[stages.options.training]\nsteps = 2\nbatch_size = 2\nseq_len = 16\n\
+            "[[stages]]\ntechnique = \"distill\"\n[stages.options]\nobjective = {{ kd = 0.0, ce = 1.0 }}\n\
+             [stages.options.training]\nsteps = 2\nbatch_size = 2\nseq_len = 16\n\
              warmup = 0\n{training}\n"
         );
         let (path, out) = (fixture.path(&format!("{name}.toml")), fixture.path(name));
