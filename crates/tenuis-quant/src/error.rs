@@ -68,8 +68,10 @@ pub enum QuantError {
         /// Columns of the weight.
         in_features: usize,
     },
-    /// A scale of the input channels has another length.
-    #[error("a scale of {found} values for {in_features} input features")]
+    /// A scale of the input channels has another length, or is not positive everywhere.
+    #[error(
+        "a scale of {found} values for {in_features} input features; needed is a positive number for each"
+    )]
     Scale {
         /// Values in the scale.
         found: usize,

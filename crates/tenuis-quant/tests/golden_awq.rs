@@ -5,7 +5,8 @@
 use safetensors::{Dtype, SafeTensors};
 use tenuis_core::{GroupedInt, Representation};
 use tenuis_quant::{
-    Awq, AwqConfig, GroupSizing, ScaleDtype, awq, awq_round, column_max_abs, int8_per_channel, smooth_scale,
+    AwqConfig, GroupSizing, ScaleDtype, awq, awq_clip, awq_round, column_max_abs, int8_per_channel,
+    smooth_scale,
 };
 
 const SHAPE: [usize; 2] = [64, 128];
@@ -52,13 +53,13 @@ fn close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 /// `Ŵ / s`, as the reference gives it.
-fn effective(weight: &GroupedInt, scale: &[f32]) -> Vec<f64> {
+fn effective(weight: &GroupedInt, scale: &[f64]) -> Vec<f64> {
     let dense = (weight as &dyn Representation).to_dense().unwrap();
-    dense.iter().enumerate().map(|(i, &w)| f64::from(w) / f64::from(scale[i % SHAPE[1]])).collect()
+    dense.iter().enumerate().map(|(i, &w)| f64::from(w) / scale[i % SHAPE[1]]).collect()
 }
 
 /// The codes of a reference's weight on our grid: whole numbers, if it is the reference's grid too.
-fn same_codes(what: &str, weight: &GroupedInt, scale: &[f32], expected: &[f64]) {
+fn same_codes(what: &str, weight: &GroupedInt, scale: &[f64], expected: &[f64]) {
     let mut codes = vec![0; SHAPE[1]];
     let mut steps = vec![0.0; weight.groups()];
     let columns = SHAPE[1] / weight.groups();
@@ -66,7 +67,7 @@ fn same_codes(what: &str, weight: &GroupedInt, scale: &[f32], expected: &[f64]) 
         weight.codes_row(row, &mut codes);
         weight.scales_row(row, &mut steps).unwrap();
         for (column, &code) in codes.iter().enumerate() {
-            let value = expected[row * SHAPE[1] + column] * f64::from(scale[column]);
+            let value = expected[row * SHAPE[1] + column] * scale[column];
             let zero = weight.zeros_row(row).unwrap()[column / columns];
             let exact = value / f64::from(steps[column / columns]) + f64::from(zero);
             assert!(
@@ -77,18 +78,11 @@ fn same_codes(what: &str, weight: &GroupedInt, scale: &[f32], expected: &[f64]) 
     }
 }
 
-fn run(clip: bool) -> Awq {
-    let (weight, inputs) = (narrow(&tensor("golden", "weight")), narrow(&golden("inputs")));
-    let mut config = config();
-    config.clip = clip;
-    awq(&weight, SHAPE, &inputs, &config).unwrap()
-}
-
 #[test]
 fn rounding_with_zero_points_matches_the_reference() {
     let weight = narrow(&tensor("golden", "weight"));
     let ones = vec![1.0; SHAPE[1]];
-    let rounded = awq_round(&weight, SHAPE, &ones, None, &config()).unwrap().weight;
+    let rounded = awq_round(&weight, SHAPE, &ones, None, &config()).unwrap();
     let expected = golden("awqrtn_w4_g32_asym/W_hat");
     same_codes("awqrtn", &rounded, &ones, &expected);
     close("awqrtn", &effective(&rounded, &ones), &expected, TOLERANCE);
@@ -104,10 +98,12 @@ fn rounding_with_zero_points_matches_the_reference() {
 
 #[test]
 fn the_scale_search_matches_the_reference() {
-    let found = run(false);
+    let (weight, inputs) = (narrow(&tensor("golden", "weight")), narrow(&golden("inputs")));
+    let mut config = config();
+    config.clip = false;
+    let found = awq(&weight, SHAPE, &inputs, &config).unwrap();
     assert_eq!((found.fallback, found.ratio), (None, 0.3));
-    let scale: Vec<f64> = found.scale.iter().map(|&s| f64::from(s)).collect();
-    close("scale", &scale, &golden("awq_w4_g32_scale/scales_awq"), TOLERANCE);
+    close("scale", &found.scale, &golden("awq_w4_g32_scale/scales_awq"), TOLERANCE);
     for (step, (f, e)) in found.losses.iter().zip(golden("awq_w4_g32_scale/loss_history")).enumerate() {
         assert!((f / e - 1.0).abs() < LOSS_TOLERANCE, "loss {step}: {f} instead of {e}");
     }
@@ -116,14 +112,38 @@ fn the_scale_search_matches_the_reference() {
     close("scale", &effective(&found.weight, &found.scale), &expected, TOLERANCE);
 }
 
+/// With the reference's own scale: where both ends of a group are cut off, its zero point is ±7.5 steps from them, and the
+/// last bits of the scale decide between 7 and 8.
 #[test]
 fn the_clip_search_matches_the_reference() {
-    let found = run(true);
-    let limits: Vec<f64> = found.clip.unwrap().limits().iter().map(|&l| f64::from(l)).collect();
-    close("limits", &limits, &golden("awq_w4_g32_scale_clip/clip_max"), TOLERANCE);
+    let weight = narrow(&tensor("golden", "weight"));
+    let scale = golden("awq_w4_g32_scale_clip/scales_awq");
+    let inputs: Vec<f32> =
+        golden("inputs").iter().enumerate().map(|(i, x)| (x / scale[i % SHAPE[1]]) as f32).collect();
+    let clip = awq_clip(&weight, SHAPE, &scale, &inputs, &config()).unwrap();
+    close("limits", clip.limits(), &golden("awq_w4_g32_scale_clip/clip_max"), TOLERANCE);
+    let rounded = awq_round(&weight, SHAPE, &scale, Some(&clip), &config()).unwrap();
     let expected = golden("awq_w4_g32_scale_clip/W_hat");
-    same_codes("clip", &found.weight, &found.scale, &expected);
-    close("clip", &effective(&found.weight, &found.scale), &expected, TOLERANCE);
+    same_codes("clip", &rounded, &scale, &expected);
+    close("clip", &effective(&rounded, &scale), &expected, TOLERANCE);
+}
+
+/// With a scale of our own the limits lead to an error that is as small.
+#[test]
+fn all_searches_together_are_as_good_as_the_reference() {
+    let (weight, inputs) = (narrow(&tensor("golden", "weight")), narrow(&golden("inputs")));
+    let found = awq(&weight, SHAPE, &inputs, &config()).unwrap();
+    let error = |effective: &[f64]| -> f64 {
+        let row = |x: &[f32], w: usize| -> f64 {
+            let range = w * SHAPE[1]..(w + 1) * SHAPE[1];
+            let parts = x.iter().zip(&weight[range.clone()]).zip(&effective[range]);
+            parts.map(|((&x, &w), e)| f64::from(x) * (f64::from(w) - e)).sum()
+        };
+        inputs.chunks(SHAPE[1]).map(|x| (0..SHAPE[0]).map(|w| row(x, w).powi(2)).sum::<f64>()).sum()
+    };
+    let (ours, reference) =
+        (error(&effective(&found.weight, &found.scale)), error(&golden("awq_w4_g32_scale_clip/W_hat")));
+    assert!(ours < 1.02 * reference, "{ours} {reference}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `awq`: scales the input channels that matter, by a search on the parent module's output, then rounds.
 
-use crate::{report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{
     Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, LogLevel, Rows, TechniqueError,
 };
@@ -64,11 +65,15 @@ impl GroupTechnique for Awq {
         Ok(Self { config, pool: threads::pool(host)?, sample: Vec::new(), stride: 1, seen: 0 })
     }
 
-    /// The scaled copy of the largest weight, its codes, and the sampled inputs twice.
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        factors::refuse_composed(Self::ID, descriptor)
+    }
+
+    /// The scaled copy of the largest weight in f64, its codes, and the sampled inputs twice.
     fn estimate(&self, group: &GroupShape) -> Option<u64> {
         let features = group.linears.first()?.shape[1] as u64;
         let largest = group.linears.iter().map(|l| l.shape[0] as u64).max()? * features;
-        Some(6 * largest + 16 * features * self.config.clip_tokens as u64)
+        Some(10 * largest + 16 * features * self.config.clip_tokens as u64)
     }
 
     fn begin(&mut self, group: &Group<'_>, _host: &Host<'_>) -> Result<(), TechniqueError> {
@@ -109,8 +114,8 @@ impl GroupTechnique for Awq {
                     let dense = linear.dense()?;
                     let rounded =
                         self.pool.install(|| awq_round(dense, linear.shape(), scale, None, &config))?;
-                    out.emit(linear.name(), &rounded.weight)?;
-                    out.fold(linear.name(), scale)?;
+                    out.emit(linear.name(), &rounded)?;
+                    out.fold(linear.name(), &narrow(scale))?;
                 }
                 Ok(out.out_loss()?)
             });
@@ -129,14 +134,14 @@ impl Awq {
     fn emit(
         &self,
         group: &Group<'_>,
-        scale: &[f32],
+        scale: &[f64],
         config: &AwqConfig,
         out: &mut Emitter<'_>,
     ) -> Result<(), TechniqueError> {
         let inputs: Vec<f32> = self
             .sample
             .chunks_exact(scale.len().max(1))
-            .flat_map(|row| row.iter().zip(scale).map(|(x, s)| x / s))
+            .flat_map(|row| row.iter().zip(scale).map(|(x, s)| (f64::from(*x) / s) as f32))
             .collect();
         for linear in group.linears() {
             out.host().check_cancelled()?;
@@ -150,16 +155,21 @@ impl Awq {
                 awq_round(dense, shape, scale, clip.as_ref(), config)
             });
             let rounded = rounded.map_err(|e| report::failure(linear.name(), &e))?;
-            out.emit(linear.name(), &rounded.weight)?;
+            emit(out, linear, rounded)?;
             // Even where it is 1 everywhere: the search has left another one.
-            out.fold(linear.name(), scale)?;
+            out.fold(linear.name(), &narrow(scale))?;
         }
         Ok(())
     }
 }
 
+/// The scales as the host takes them; each is an f32 already.
+fn narrow(scale: &[f64]) -> Vec<f32> {
+    scale.iter().map(|&s| s as f32).collect()
+}
+
 /// `mean|x|` of every input channel.
-pub(crate) fn mean_abs(group: &Group<'_>) -> Result<Vec<f64>, TechniqueError> {
+fn mean_abs(group: &Group<'_>) -> Result<Vec<f64>, TechniqueError> {
     let rows = group.rows().max(1) as f64;
     Ok(group.moments()?.sum_abs.iter().map(|&sum| f64::from(sum) / rows).collect())
 }

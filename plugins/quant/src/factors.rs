@@ -31,6 +31,16 @@ pub(crate) fn accepts(
     }
 }
 
+/// Refuses what is made of several matrices: rounding their product or sum would undo what was saved.
+pub(crate) fn refuse_composed(technique: &str, descriptor: &Value) -> Result<(), TechniqueError> {
+    match descriptor["kind"].as_str() {
+        Some(kind @ ("sum" | "low_rank")) => Err(TechniqueError::unsupported(format!(
+            "{technique} does not take a weight of kind {kind}; rtn and gptq quantise the factors of a product"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a weight is a product.
 pub(crate) fn is_product(linear: &Linear<'_>) -> bool {
     linear.weight().descriptor()["kind"] == "low_rank"

@@ -1,7 +1,8 @@
 //! `int8-dynamic` and `smoothquant`: eight-bit weights for activations that are rounded per token at run time.
 
-use crate::{report, stored_dtype, threads};
+use crate::{factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{
     Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, LogLevel, TechniqueError,
 };
@@ -24,6 +25,10 @@ impl GroupTechnique for Int8Dynamic {
 
     fn new(config: Int8DynamicConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        factors::refuse_composed(Self::ID, descriptor)
     }
 
     fn estimate(&self, group: &GroupShape) -> Option<u64> {
@@ -53,6 +58,10 @@ impl GroupTechnique for SmoothQuant {
     fn new(config: SmoothQuantConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        factors::refuse_composed(Self::ID, descriptor)
     }
 
     fn estimate(&self, group: &GroupShape) -> Option<u64> {

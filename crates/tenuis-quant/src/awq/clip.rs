@@ -1,6 +1,6 @@
 //! The search for the range of each group.
 
-use super::AwqConfig;
+use super::{AwqConfig, span};
 use crate::error::QuantError;
 use crate::grid::GridFit;
 use rayon::prelude::*;
@@ -10,22 +10,13 @@ use tenuis_linalg::{MatMut, MatRef, multiply_add};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     /// `[out_features, groups]`.
-    limits: Vec<f32>,
-    groups: usize,
+    limits: Vec<f64>,
 }
 
 impl Clip {
     /// The limits, `[out_features, groups]`.
-    pub fn limits(&self) -> &[f32] {
+    pub fn limits(&self) -> &[f64] {
         &self.limits
-    }
-
-    /// Cuts a weight `[out_features, in_features]` down to its limits.
-    pub(super) fn apply(&self, weight: &mut [f32], [_, in_features]: [usize; 2]) {
-        let columns = in_features / self.groups.max(1);
-        weight.par_chunks_mut(columns.max(1)).zip(self.limits.par_iter()).for_each(|(weight, &limit)| {
-            weight.iter_mut().for_each(|w| *w = w.clamp(-limit, limit));
-        });
     }
 }
 
@@ -35,7 +26,7 @@ const ROWS: usize = 64;
 /// `mean((x·(w − q))²) = (w − q)·G·(w − q)ᵀ` with `G = mean(xᵀx)` over the group's channels, so that the tokens are read
 /// once and not for every candidate.
 pub(super) fn search(
-    weight: &[f32],
+    weight: &[f64],
     shape: [usize; 2],
     inputs: &[f32],
     config: &AwqConfig,
@@ -50,7 +41,7 @@ pub(super) fn search(
     let stride = (tokens / config.clip_tokens).max(1);
     let rows: Vec<&[f32]> = inputs.chunks_exact(in_features).step_by(stride).collect();
 
-    let by_group: Vec<Vec<f32>> = (0..groups)
+    let by_group: Vec<Vec<f64>> = (0..groups)
         .into_par_iter()
         .map(|group| {
             let range = group * columns..(group + 1) * columns;
@@ -63,7 +54,7 @@ pub(super) fn search(
                 .into_par_iter()
                 .flat_map_iter(|part| {
                     let rows = part * ROWS..out_features.min((part + 1) * ROWS);
-                    let own: Vec<&[f32]> =
+                    let own: Vec<&[f64]> =
                         rows.map(|row| &weight[row * in_features..][range.clone()]).collect();
                     limits(&own, &gram, columns, config)
                 })
@@ -74,29 +65,24 @@ pub(super) fn search(
     for row in 0..out_features {
         limits.extend(by_group.iter().map(|group| group[row]));
     }
-    Ok(Clip { limits, groups })
+    Ok(Clip { limits })
 }
 
 /// The best limit of each row's weights in one group.
-fn limits(rows: &[&[f32]], gram: &[f32], columns: usize, config: &AwqConfig) -> Vec<f32> {
+fn limits(rows: &[&[f64]], gram: &[f32], columns: usize, config: &AwqConfig) -> Vec<f64> {
     let fit = GridFit::<f64>::new(config.bits, config.symmetric, config.scale_dtype, None);
-    let widest: Vec<f32> = rows.iter().map(|row| row.iter().fold(0.0f32, |m, w| m.max(w.abs()))).collect();
+    let widest: Vec<f64> = rows.iter().map(|row| row.iter().fold(0.0f64, |m, w| m.max(w.abs()))).collect();
     let mut best = widest.clone();
     let mut least = vec![f64::INFINITY; rows.len()];
     let shape = [rows.len(), columns];
     let (mut error, mut product) = (vec![0.0f32; rows.len() * columns], vec![0.0f32; rows.len() * columns]);
     for step in 0..config.clip_candidates() {
         let keep = 1.0 - f64::from(step) / f64::from(config.clip_grid);
-        for ((row, error), &widest) in rows.iter().zip(error.chunks_exact_mut(columns)).zip(&widest) {
-            let limit = (keep * f64::from(widest)) as f32;
-            let clamped = |w: f32| f64::from(w.clamp(-limit, limit));
-            let (min, max) = row.iter().fold((0.0f64, 0.0f64), |(min, max), &w| {
-                let w = clamped(w);
-                (min.min(w), max.max(w))
-            });
-            let grid = fit.span(min, max);
-            for (error, &w) in error.iter_mut().zip(*row) {
-                *error = (f64::from(w) - grid.value(grid.code(clamped(w), fit.max_code()))) as f32;
+        for ((row, error), widest) in rows.iter().zip(error.chunks_exact_mut(columns)).zip(&widest) {
+            let limit = widest * keep;
+            let grid = span(&fit, row, limit);
+            for (error, w) in error.iter_mut().zip(*row) {
+                *error = (w - grid.value(grid.code(w.clamp(-limit, limit), fit.max_code()))) as f32;
             }
         }
         product.fill(0.0);
@@ -111,7 +97,7 @@ fn limits(rows: &[&[f32]], gram: &[f32], columns: usize, config: &AwqConfig) -> 
             let sum: f64 = error.iter().zip(product).map(|(e, p)| f64::from(*e) * f64::from(*p)).sum();
             if sum < least[index] {
                 least[index] = sum;
-                best[index] = (keep * f64::from(widest[index])) as f32;
+                best[index] = widest[index] * keep;
             }
         }
     }

@@ -7,7 +7,7 @@
 //! `s = mean|x|^α / √(max·min)`, `α = i / grid` for `i < grid`,
 //!
 //! by the output error of the module that the weights belong to; afterwards the range of each group is shrunk
-//! ([`clip`]) where that lowers the error of the group's own part of the output. Rounding itself is [`rtn`] with
+//! ([`clip`]) where that lowers the error of the group's own part of the output. Rounding itself is [`rtn`](crate::rtn()) with
 //! zero points.
 //!
 //! The reference's grid does not reach to zero where all weights of a group have one sign, and then cuts most of them
@@ -22,10 +22,11 @@ pub use config::AwqConfig;
 pub use search::{FoundScale, awq_scale, search_scale, share_channels};
 
 use crate::error::QuantError;
-use crate::report::{FallbackReason, Quantized};
-use crate::rtn::{check_weight, rtn};
+use crate::grid::{Grid, GridFit};
+use crate::report::FallbackReason;
+use crate::rtn::check_weight;
 use rayon::prelude::*;
-use tenuis_core::GroupedInt;
+use tenuis_core::{GroupedInt, GroupedIntSpec};
 use tenuis_linalg::{MatMut, MatRef, multiply_add};
 
 /// A matrix quantised by [`awq`], for the input `x / scale`.
@@ -34,8 +35,8 @@ use tenuis_linalg::{MatMut, MatRef, multiply_add};
 pub struct Awq {
     /// `Ŵ`, so that `y ≈ Ŵ · (x / scale)`.
     pub weight: GroupedInt,
-    /// What the input is divided by, `[in_features]`.
-    pub scale: Vec<f32>,
+    /// What the input is divided by, `[in_features]`; each is an f32.
+    pub scale: Vec<f64>,
     /// Why the scale is 1 everywhere although it was searched for.
     pub fallback: Option<FallbackReason>,
     /// The exponent α that was chosen; 0 without a search.
@@ -84,7 +85,7 @@ pub fn awq(weight: &[f32], shape: [usize; 2], inputs: &[f32], config: &AwqConfig
         let mean_abs = mean_abs(inputs, in_features);
         found = search_scale(&mean_abs, config, |scale| {
             let candidate = awq_round(weight, shape, scale, None, config)?;
-            output_error(weight, shape, &candidate.weight, scale, inputs)
+            output_error(weight, shape, &candidate, scale, inputs)
         })?;
     }
     let clip = if config.clip {
@@ -93,30 +94,69 @@ pub fn awq(weight: &[f32], shape: [usize; 2], inputs: &[f32], config: &AwqConfig
     } else {
         None
     };
-    let Quantized { weight, .. } = awq_round(weight, shape, &found.scale, clip.as_ref(), config)?;
+    let weight = awq_round(weight, shape, &found.scale, clip.as_ref(), config)?;
     let FoundScale { scale, ratio, losses, fallback } = found;
     Ok(Awq { weight, scale, fallback, ratio, losses, clip })
 }
 
-/// Rounds `W · diag(scale)`, within the limits of `clip` where there are some.
+/// Rounds `W · diag(scale)`, within the limits of `clip` where there are some, as [`rtn`](crate::rtn()) does.
+///
+/// Computes in f64: where both ends of a group are cut off, zero lies exactly between two codes, and it is rounding alone
+/// that decides for one.
 ///
 /// # Shapes
 /// `weight`: `[out_features, in_features]`, `scale`: `[in_features]`.
 ///
 /// # Errors
-/// As [`rtn`], and [`QuantError::Scale`] for a scale of another length.
+/// [`QuantError::Config`], [`QuantError::GroupSize`], [`QuantError::Shape`], [`QuantError::NonFiniteWeight`], and
+/// [`QuantError::Scale`] for a scale of another length or one that overflows the weight.
 pub fn awq_round(
     weight: &[f32],
     shape: [usize; 2],
-    scale: &[f32],
+    scale: &[f64],
     clip: Option<&Clip>,
     config: &AwqConfig,
-) -> Result<Quantized, QuantError> {
-    let mut scaled = scale_columns(weight, shape, scale)?;
-    if let Some(clip) = clip {
-        clip.apply(&mut scaled, shape);
-    }
-    rtn(&scaled, shape, &config.to_rtn())
+) -> Result<GroupedInt, QuantError> {
+    config.validate()?;
+    let scaled = scale_columns(weight, shape, scale)?;
+    let [out_features, in_features] = shape;
+    let group_size = config.group_size.resolve(in_features)?;
+    let spec = GroupedIntSpec {
+        bits: config.bits,
+        group_size,
+        symmetric: config.symmetric,
+        scale_dtype: config.scale_dtype.into(),
+        group_index: false,
+    };
+    let (groups, columns) = (group_size.groups(in_features)?, group_size.columns(in_features).max(1));
+    let fit = GridFit::<f64>::new(config.bits, config.symmetric, config.scale_dtype, None);
+    let mut codes = vec![0u8; out_features * in_features];
+    let mut steps = vec![0.0f32; out_features * groups];
+    let mut zeros = vec![0u8; out_features * groups];
+    codes
+        .par_chunks_mut(columns)
+        .zip(scaled.par_chunks(columns))
+        .zip(steps.par_iter_mut().zip(&mut zeros))
+        .enumerate()
+        .for_each(|(group, ((codes, values), (step, zero)))| {
+            let limit = clip.map_or(f64::INFINITY, |clip| clip.limits()[group]);
+            let grid = span(&fit, values, limit);
+            (*step, *zero) = (grid.scale as f32, grid.zero as u8);
+            for (code, value) in codes.iter_mut().zip(values) {
+                *code = grid.code(value.clamp(-limit, limit), fit.max_code()) as u8;
+            }
+        });
+    let zeros = (!config.symmetric).then_some(&*zeros);
+    Ok(GroupedInt::from_codes(spec, shape, &codes, &steps, zeros, None)?)
+}
+
+/// The grid of a group's values within ±limit.
+fn span(fit: &GridFit<f64>, values: &[f64], limit: f64) -> Grid<f64> {
+    let range = values.iter().fold((0.0f64, 0.0f64), |(min, max), value| {
+        let value = value.clamp(-limit, limit);
+        (min.min(value), max.max(value))
+    });
+    fit.span(range.0, range.1)
 }
 
 /// Searches the limits of each group's weights for `W · diag(scale)` and inputs that are divided by `scale` already.
@@ -133,24 +173,28 @@ pub fn awq_round(
 pub fn awq_clip(
     weight: &[f32],
     shape: [usize; 2],
-    scale: &[f32],
+    scale: &[f64],
     inputs: &[f32],
     config: &AwqConfig,
 ) -> Result<Clip, QuantError> {
-    check_weight(weight, shape)?;
+    config.validate()?;
     let scaled = scale_columns(weight, shape, scale)?;
     clip::search(&scaled, shape, inputs, config)
 }
 
-fn scale_columns(weight: &[f32], shape: [usize; 2], scale: &[f32]) -> Result<Vec<f32>, QuantError> {
+fn scale_columns(weight: &[f32], shape: [usize; 2], scale: &[f64]) -> Result<Vec<f64>, QuantError> {
+    check_weight(weight, shape)?;
     let in_features = shape[1];
-    if scale.len() != in_features {
+    let sound = |s: &f64| s.is_finite() && *s > 0.0;
+    if scale.len() != in_features || !scale.iter().all(sound) {
         return Err(QuantError::Scale { found: scale.len(), in_features });
     }
-    check_weight(weight, shape)?;
-    let mut scaled = weight.to_vec();
-    scaled.par_chunks_mut(in_features.max(1)).for_each(|row| {
-        row.iter_mut().zip(scale).for_each(|(value, scale)| *value *= scale);
+    let mut scaled = vec![0.0; weight.len()];
+    let rows = in_features.max(1);
+    scaled.par_chunks_mut(rows).zip(weight.par_chunks(rows)).for_each(|(scaled, weight)| {
+        for ((value, w), s) in scaled.iter_mut().zip(weight).zip(scale) {
+            *value = f64::from(*w) * s;
+        }
     });
     Ok(scaled)
 }
@@ -166,9 +210,9 @@ fn mean_abs(inputs: &[f32], in_features: usize) -> Vec<f64> {
     sums
 }
 
-fn divided(inputs: &[f32], scale: &[f32]) -> Vec<f32> {
+fn divided(inputs: &[f32], scale: &[f64]) -> Vec<f32> {
     let rows = inputs.chunks_exact(scale.len());
-    rows.flat_map(|row| row.iter().zip(scale).map(|(x, s)| x / s)).collect()
+    rows.flat_map(|row| row.iter().zip(scale).map(|(x, s)| (f64::from(*x) / s) as f32)).collect()
 }
 
 /// Tokens that one product takes at a time.
@@ -179,7 +223,7 @@ fn output_error(
     weight: &[f32],
     shape: [usize; 2],
     rounded: &GroupedInt,
-    scale: &[f32],
+    scale: &[f64],
     inputs: &[f32],
 ) -> Result<f64, QuantError> {
     use tenuis_core::Representation as _;
@@ -188,7 +232,7 @@ fn output_error(
     rounded.decode_rows(0..out_features, &mut error)?;
     for (error, weight) in error.chunks_exact_mut(in_features).zip(weight.chunks_exact(in_features)) {
         for ((error, weight), scale) in error.iter_mut().zip(weight).zip(scale) {
-            *error = weight - *error / scale;
+            *error = (f64::from(*weight) - f64::from(*error) / scale) as f32;
         }
     }
     let rhs = MatRef::new(&error, shape, [in_features, 1]).transposed();

@@ -12,8 +12,8 @@ const LEAST: f64 = 1e-4;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FoundScale {
-    /// What the input is divided by, `[in_features]`.
-    pub scale: Vec<f32>,
+    /// What the input is divided by, `[in_features]`; each is an f32.
+    pub scale: Vec<f64>,
     /// The exponent α.
     pub ratio: f64,
     /// The loss of every candidate.
@@ -29,17 +29,18 @@ impl FoundScale {
     }
 }
 
-/// The scale for an exponent: `mean|x|^α`, at least 10⁻⁴, over `√(max·min)` of itself.
+/// The scale for an exponent: `mean|x|^α`, at least 10⁻⁴, over `√(max·min)` of itself, rounded to f32: what a weight is
+/// multiplied by is what its input is divided by.
 ///
 /// ```
 /// let scale = tenuis_quant::awq_scale(&[4.0, 1.0, 16.0], 0.5);
 /// assert_eq!(scale, [1.0, 0.5, 2.0]);
 /// ```
-pub fn awq_scale(mean_abs: &[f64], ratio: f64) -> Vec<f32> {
+pub fn awq_scale(mean_abs: &[f64], ratio: f64) -> Vec<f64> {
     let raw: Vec<f64> = mean_abs.iter().map(|mean| mean.powf(ratio).max(LEAST)).collect();
     let (least, most) = raw.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &s| (a.min(s), b.max(s)));
     let middle = (least * most).sqrt();
-    raw.into_iter().map(|s| (s / middle) as f32).collect()
+    raw.into_iter().map(|s| f64::from((s / middle) as f32)).collect()
 }
 
 /// Gives channels that come from one channel of the producer the mean of their magnitudes, so that the scale can be
@@ -70,7 +71,7 @@ pub fn share_channels(mean_abs: &mut [f64], producer: &[usize]) {
 pub fn search_scale<E: From<QuantError>>(
     mean_abs: &[f64],
     config: &AwqConfig,
-    mut loss: impl FnMut(&[f32]) -> Result<f64, E>,
+    mut loss: impl FnMut(&[f64]) -> Result<f64, E>,
 ) -> Result<FoundScale, E> {
     let give_up = |reason: FallbackReason, losses: Vec<f64>| match config.fallback {
         FallbackPolicy::Rtn => {
@@ -81,7 +82,7 @@ pub fn search_scale<E: From<QuantError>>(
     if let Some(channel) = mean_abs.iter().position(|mean| !mean.is_finite()) {
         return give_up(FallbackReason::NonFiniteActivations { channel }, Vec::new());
     }
-    let mut best: Option<(f64, f64, Vec<f32>)> = None;
+    let mut best: Option<(f64, f64, Vec<f64>)> = None;
     let mut losses = Vec::with_capacity(config.grid as usize);
     for step in 0..config.grid {
         let ratio = f64::from(step) / f64::from(config.grid);
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_search_without_a_finite_loss_is_a_recorded_fallback_or_an_error() {
         let mut config = AwqConfig::default();
-        let nan = |_: &[f32]| Ok::<f64, QuantError>(f64::NAN);
+        let nan = |_: &[f64]| Ok::<f64, QuantError>(f64::NAN);
         let found = search_scale(&[1.0, 4.0], &config, nan).unwrap();
         assert_eq!(found.fallback, Some(FallbackReason::NonFiniteSearch { candidates: 20 }));
         assert_eq!(found.scale, [1.0, 1.0]);
