@@ -45,7 +45,7 @@ pub(crate) fn write(
     let linears = linears(source);
     let writer_options =
         WriterOptions::default().max_shard_bytes(options.max_shard_bytes).overwrite(options.overwrite);
-    let writer = CheckpointWriter::create(target, &[source.checkpoint.dir()], writer_options)?;
+    let writer = CheckpointWriter::create(target, &[source.checkpoint.location()], writer_options)?;
     let mut output = Output {
         source,
         format,
@@ -185,9 +185,9 @@ impl Output<'_> {
     /// Embeddings, norms, biases and whatever else there is.
     fn put_rest(&mut self, name: &str) -> Result<(), ExportError> {
         let source = self.source;
-        // A quantised embedding, as GGUF files have it.
-        if let Some((module, [rows, columns])) = name.rsplit_once('.').and_then(|(module, _)| {
-            source.stored.descriptor(module)?;
+        // A quantised embedding, as GGUF files have it; a bias is no part of its module's weight.
+        if let Some((module, [rows, columns])) = name.rsplit_once('.').and_then(|(module, suffix)| {
+            source.stored.descriptor(module).filter(|_| suffix != "bias")?;
             Some((module, source.stored.shape(source.checkpoint, module)?))
         }) {
             let weight = crate::layers::weight(source, module, [rows, columns], tenuis_core::Layout::OutIn)?;
