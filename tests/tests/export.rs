@@ -305,7 +305,10 @@ impl Observer for Saboteur {
             return;
         }
         let hidden = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
-        let written = hidden.filter(|p| p.file_name().unwrap().to_string_lossy().contains("tenuis-tmp")).last().unwrap();
+        let written = hidden
+            .filter(|p| p.file_name().unwrap().to_string_lossy().contains("tenuis-tmp"))
+            .last()
+            .unwrap();
         let file = written.join("model.safetensors");
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
@@ -320,7 +323,8 @@ fn a_damaged_export_is_not_kept() {
     let (model, target) = (model(root.path()), root.path().join("out"));
     let observer: Arc<dyn Observer> = Arc::new(Saboteur(root.path().to_owned()));
     let options = ExportOptions::default();
-    let failed = export(&open(&model), &CodecRegistry::builtin(), Format::Dense, &target, &options, &observer);
+    let failed =
+        export(&open(&model), &CodecRegistry::builtin(), Format::Dense, &target, &options, &observer);
     let error = failed.unwrap_err();
     assert!(matches!(error, RunError::RoundTrip { .. }) && error.to_string().contains("tensor"), "{error}");
     let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -17,6 +17,9 @@ use tenuis_core::{
 };
 use tenuis_spec::LinearSpec;
 
+/// The kinds that compressed-tensors has a form for.
+const COMPRESSED_TENSORS_KINDS: [&str; 2] = ["grouped_int", "int8_dynamic"];
+
 /// What is known of the output while it is being written.
 struct Output<'a> {
     source: &'a Source<'a>,
@@ -132,13 +135,17 @@ impl Output<'_> {
         weight: &Weight,
     ) -> Result<(Vec<Component>, String, Fidelity), Misfit> {
         let kind = || Misfit::Kind { kind: weight.kind().to_owned() };
+        if self.format == Format::CompressedTensors {
+            if !COMPRESSED_TENSORS_KINDS.contains(&weight.kind()) {
+                return Err(kind());
+            }
+            let to = weight.downcast::<GroupedInt>().map_or(8, |grouped| grouped.spec().bits.get());
+            self.descriptors.insert(module.to_owned(), weight.descriptor());
+            return Ok((weight.components(), format!("{to} bits"), Fidelity::Exact));
+        }
         let grouped = weight.downcast::<GroupedInt>().ok_or_else(kind)?;
         let spec = grouped.spec();
         let to = format!("{} bits", spec.bits);
-        if self.format == Format::CompressedTensors {
-            self.descriptors.insert(module.to_owned(), spec.descriptor());
-            return Ok((tenuis_core::Representation::components(grouped), to, Fidelity::Exact));
-        }
         // There is a scheme wherever a width fits the format.
         let scheme = self.scheme.ok_or(Misfit::Bits { found: spec.bits.get(), expected: 4 })?;
         let components = match self.format {

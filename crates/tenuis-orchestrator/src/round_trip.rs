@@ -83,8 +83,12 @@ impl Witness {
         }
         // The head is the new one on either side: its bytes were compared.
         let tolerance = if norms_change { ROUNDED_TO_BF16 } else { SAME_NUMBERS };
-        let logits =
-            compare_logits(dir, &values(&model.head(&self.hidden)?)?, &values(&model.head(&hidden)?)?, tolerance)?;
+        let logits = compare_logits(
+            dir,
+            &values(&model.head(&self.hidden)?)?,
+            &values(&model.head(&hidden)?)?,
+            tolerance,
+        )?;
         let tensors = model.checkpoint().names().count();
         Ok(RoundTrip { tensors, weights: 0, tokens: self.tokens.len(), logits, tolerance })
     }
@@ -343,7 +347,8 @@ mod tests {
 
     #[test]
     fn logits_have_a_tolerance() {
-        let compare = |found: [f32; 3]| compare_logits(Path::new("out"), &[1.0, -4.0, f32::NAN], &found, 1e-2);
+        let compare =
+            |found: [f32; 3]| compare_logits(Path::new("out"), &[1.0, -4.0, f32::NAN], &found, 1e-2);
         assert_eq!(compare([1.0, -4.0, f32::NAN]).unwrap(), 0.0);
         assert!((compare([1.02, -4.0, f32::NAN]).unwrap() - 0.005).abs() < 1e-4);
         assert!(compare([1.2, -4.0, f32::NAN]).unwrap_err().to_string().contains("logit 0"));
