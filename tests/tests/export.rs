@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tenuis_core::{Checkpoint, CodecRegistry, DType, StoredWeights};
-use tenuis_model::{Model, Tokenizer};
+use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, DType, StoredWeights, WriterOptions};
+use tenuis_model::Tokenizer;
 use tenuis_orchestrator::formats::{ExportOptions, Format};
 use tenuis_orchestrator::plugin::PluginRegistry;
 use tenuis_orchestrator::{
@@ -25,7 +25,7 @@ const INPUT: i32 = 3;
 const OUTPUT: i32 = 6;
 
 /// Logits of f16 weights beside f32 ones, as a share of the largest.
-const F16: f32 = 2e-3;
+const F16: f32 = 5e-3;
 
 /// A llama with a byte-level tokenizer of the tokens that are listed.
 fn model(root: &Path) -> PathBuf {
@@ -108,7 +108,8 @@ fn packed_weights_keep_their_numbers() {
             let done = exported(&source, format, &target, Some(DType::F32)).unwrap();
             assert_eq!(done.report.dense_by_need().count(), 0, "{name} {format}: {:?}", done.report);
             assert!(done.report.is_exact() && done.round_trip.weights == 15, "{name} {format}: {done:?}");
-            assert_eq!(logits(&target), expected, "{name} {format}");
+            // Sums run in another order where groups are split or zero points are stored.
+            assert_near(&logits(&target), &expected, 1e-5, &format!("{name} {format}"));
             assert!(Checkpoint::open(&target).unwrap().verify().is_ok());
         }
     }
@@ -295,6 +296,52 @@ fn refusals() {
     run(&broken, "dense", &gpt2.path("x"), &[]).failed_with(INPUT, &["broken.gguf", "truncated"]);
 }
 
+/// Damages what was written while it is about to be read again.
+struct Saboteur(PathBuf);
+
+impl Observer for Saboteur {
+    fn begin(&self, phase: &str, _total: u64) {
+        if phase != "reading it again" {
+            return;
+        }
+        let hidden = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
+        let written = hidden
+            .filter(|p| p.file_name().unwrap().to_string_lossy().contains("tenuis-tmp"))
+            .last()
+            .unwrap();
+        let file = written.join("model.safetensors");
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+}
+
+/// A bit that flips on its way to the disk is found, and nothing is kept.
+#[test]
+fn a_damaged_export_is_not_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let (model, target) = (model(root.path()), root.path().join("out"));
+    let observer: Arc<dyn Observer> = Arc::new(Saboteur(root.path().to_owned()));
+    let options = ExportOptions::default();
+    let failed =
+        export(&open(&model), &CodecRegistry::builtin(), Format::Dense, &target, &options, &observer);
+    let error = failed.unwrap_err();
+    assert!(matches!(error, RunError::RoundTrip { .. }) && error.to_string().contains("tensor"), "{error}");
+    let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["model"], "neither the target nor anything hidden");
+}
+
+/// The packed weights of one checkpoint with everything else of another.
+fn with_the_rest_of(rest: &Path, packed: &Path, target: &Path) {
+    let (rest, packed) = (Checkpoint::open(rest).unwrap(), Checkpoint::open(packed).unwrap());
+    let mut writer = CheckpointWriter::create(target, &[], WriterOptions::default()).unwrap();
+    for name in packed.names() {
+        let from = if rest.contains(name) { &rest } else { &packed };
+        writer.put(name, &from.tensor(name).unwrap()).unwrap();
+    }
+    writer.finish(packed.config(), Value::Null).unwrap();
+}
+
 /// Checkpoints of GPTQModel: their logits, a further stage, and their tensors once more.
 #[test]
 fn gptqmodels_checkpoints_are_models() {
@@ -302,13 +349,16 @@ fn gptqmodels_checkpoints_are_models() {
     let root = tempfile::tempdir().unwrap();
     for name in ["sym", "sym_act", "asym"] {
         let dir = shared.join("golden").join(format!("micro_llama_gptq_{name}"));
-        let model = open(&dir);
         let expected = Expected::read(&dir.join("golden.safetensors"));
         let (tokens, batch, seq) = expected.tokens();
-        let logits = model.logits_vec(&tokens, batch, seq).unwrap();
         let wanted: Vec<f32> = expected.values("logits_f64_dequant").iter().map(|&v| v as f32).collect();
-        // f32 against f64, both from the dequantised weights.
-        assert_near(&logits, &wanted, 1e-5, name);
+        let run = |dir: &Path| open(dir).logits_vec(&tokens, batch, seq).unwrap();
+        // f32 against f64, both with the weights out of the file and everything else as it was before it was rounded.
+        let joined = root.path().join(format!("{name}-joined"));
+        with_the_rest_of(&shared.join("golden/micro_llama"), &dir, &joined);
+        assert_near(&run(&joined), &wanted, 1e-5, name);
+        // As it is: embedding, norms and head are bfloat16.
+        assert_near(&run(&dir), &wanted, 1.5e-2, name);
 
         let again = root.path().join(name);
         let done = exported(&dir, "gptq", &again, None).unwrap();
@@ -332,7 +382,6 @@ fn gptqmodels_checkpoints_are_models() {
         let checkpoint = Checkpoint::open(&further).unwrap();
         assert_eq!(checkpoint.config()["quantization_config"]["quant_method"], "compressed-tensors");
         assert!(!further.join("quantize_config.json").exists());
-        let model: Model = open(&further);
-        assert_near(&model.logits_vec(&tokens, batch, seq).unwrap(), &wanted, 5e-2, "eight bits of four");
+        assert_near(&run(&further), &wanted, 5e-2, "eight bits of four");
     }
 }

@@ -17,6 +17,9 @@ use tenuis_core::{
 };
 use tenuis_spec::LinearSpec;
 
+/// The kinds that compressed-tensors has a form for.
+const COMPRESSED_TENSORS_KINDS: [&str; 2] = ["grouped_int", "int8_dynamic"];
+
 /// What is known of the output while it is being written.
 struct Output<'a> {
     source: &'a Source<'a>,
@@ -45,7 +48,7 @@ pub(crate) fn write(
     let linears = linears(source);
     let writer_options =
         WriterOptions::default().max_shard_bytes(options.max_shard_bytes).overwrite(options.overwrite);
-    let writer = CheckpointWriter::create(target, &[source.checkpoint.dir()], writer_options)?;
+    let writer = CheckpointWriter::create(target, &[source.checkpoint.location()], writer_options)?;
     let mut output = Output {
         source,
         format,
@@ -132,13 +135,17 @@ impl Output<'_> {
         weight: &Weight,
     ) -> Result<(Vec<Component>, String, Fidelity), Misfit> {
         let kind = || Misfit::Kind { kind: weight.kind().to_owned() };
+        if self.format == Format::CompressedTensors {
+            if !COMPRESSED_TENSORS_KINDS.contains(&weight.kind()) {
+                return Err(kind());
+            }
+            let to = weight.downcast::<GroupedInt>().map_or(8, |grouped| grouped.spec().bits.get());
+            self.descriptors.insert(module.to_owned(), weight.descriptor());
+            return Ok((weight.components(), format!("{to} bits"), Fidelity::Exact));
+        }
         let grouped = weight.downcast::<GroupedInt>().ok_or_else(kind)?;
         let spec = grouped.spec();
         let to = format!("{} bits", spec.bits);
-        if self.format == Format::CompressedTensors {
-            self.descriptors.insert(module.to_owned(), spec.descriptor());
-            return Ok((tenuis_core::Representation::components(grouped), to, Fidelity::Exact));
-        }
         // There is a scheme wherever a width fits the format.
         let scheme = self.scheme.ok_or(Misfit::Bits { found: spec.bits.get(), expected: 4 })?;
         let components = match self.format {
@@ -185,9 +192,9 @@ impl Output<'_> {
     /// Embeddings, norms, biases and whatever else there is.
     fn put_rest(&mut self, name: &str) -> Result<(), ExportError> {
         let source = self.source;
-        // A quantised embedding, as GGUF files have it.
-        if let Some((module, [rows, columns])) = name.rsplit_once('.').and_then(|(module, _)| {
-            source.stored.descriptor(module)?;
+        // A quantised embedding, as GGUF files have it; a bias is no part of its module's weight.
+        if let Some((module, [rows, columns])) = name.rsplit_once('.').and_then(|(module, suffix)| {
+            source.stored.descriptor(module).filter(|_| suffix != "bias")?;
             Some((module, source.stored.shape(source.checkpoint, module)?))
         }) {
             let weight = crate::layers::weight(source, module, [rows, columns], tenuis_core::Layout::OutIn)?;

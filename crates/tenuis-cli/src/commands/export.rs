@@ -24,6 +24,14 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), Failure> {
     let model = open(&args.model, &codecs)?;
     let observer: Arc<dyn Observer> = Arc::new(Terminal::new());
     let done = export(&model, &codecs, format, &args.out, &options, &observer)?;
+    let packs = !matches!(format, Format::Dense | Format::Gguf);
+    if packs && done.report.layers.iter().all(|l| l.from == "dense") {
+        observer.warn(&format!(
+            "no weight of this model is packed, so that nothing in the {} file is either; compress it first, for example \
+             with --recipe int4-gptq",
+            format.name()
+        ));
+    }
     for (name, why) in done.report.dense_by_need() {
         observer.warn(&format!("{name} is dense in this format: {why}"));
     }

@@ -25,9 +25,15 @@ pub(super) fn is_gguf(name: &str) -> bool {
 #[derive(Debug)]
 pub(super) struct GgufPart {
     metadata: Metadata,
+    alone: bool,
 }
 
 impl GgufPart {
+    /// Whether the file was named itself, and not its directory.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// `tokenizer.json` as the file's metadata give it.
     pub(super) fn tokenizer(&self) -> Result<Vec<u8>, GgufError> {
         tokenizer::to_json(&self.metadata).map(|json| json.to_string().into_bytes())
@@ -69,7 +75,7 @@ impl Checkpoint {
             manifest: ours,
             warnings,
             hash: OnceLock::new(),
-            gguf: Some(GgufPart { metadata: gguf.metadata }),
+            gguf: Some(GgufPart { metadata: gguf.metadata, alone }),
             root,
         };
         checkpoint.match_manifest();

@@ -192,6 +192,14 @@ impl Checkpoint {
         self.root.dir()
     }
 
+    /// What an output must not touch: the directory, or the one file of it that is read.
+    pub fn location(&self) -> &Path {
+        match (&self.gguf, self.shards.first()) {
+            (Some(gguf), Some(shard)) if gguf.is_alone() => shard.path(),
+            _ => self.root.dir(),
+        }
+    }
+
     /// The content of `config.json`, an object.
     pub const fn config(&self) -> &Value {
         &self.config

@@ -36,8 +36,13 @@ pub(crate) fn write(
     }
     let writer_options = WriterOptions::default().overwrite(options.overwrite);
     let announced = planned.iter().map(|t| (t.name.as_str(), t.kind, &t.shape[..]));
-    let mut writer =
-        GgufCheckpointWriter::create(target, &[source.checkpoint.dir()], writer_options, &file, announced)?;
+    let mut writer = GgufCheckpointWriter::create(
+        target,
+        &[source.checkpoint.location()],
+        writer_options,
+        &file,
+        announced,
+    )?;
     let mut rounded_rest = false;
     for (number, tensor) in (1u64..).zip(&planned) {
         rounded_rest |= put(source, tensor, &mut writer)?;

@@ -118,7 +118,7 @@ pub(crate) fn run(
         .max_shard_bytes(workshop.options.max_shard_bytes)
         .overwrite(true)
         .expected_bytes(job.input.tensor_bytes());
-    let inputs = [job.input.dir(), job.source.dir()];
+    let inputs = [job.input.location(), job.source.location()];
     let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
 
     let n_blocks = model.spec().layers.len();

@@ -68,7 +68,7 @@ impl NewCheckpoint<'_> {
         let mut spec = DecoderSpec::for_modules(base, |module| module == embedding)
             .map_err(|source| RunError::NewConfig { source })?;
         spec.tied = spec.tied && self.model.spec().tied;
-        let inputs = self.inputs.map(|input| input.dir());
+        let inputs = self.inputs.map(|input| input.location());
         let mut writer =
             CheckpointWriter::create(target, &inputs, options.expected_bytes(checkpoint.tensor_bytes()))?;
         let mut replaced: BTreeSet<String> =
