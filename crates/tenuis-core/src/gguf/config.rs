@@ -184,7 +184,7 @@ fn rope_scaling(keys: &Keys<'_>, factors: Option<&[f32]>, head_dim: u64) -> Resu
         })));
     }
     match (kind, factor) {
-        (None | Some("none"), None) | (None | Some("none"), Some(1.0)) => Ok(None),
+        (None | Some("none"), None | Some(1.0)) => Ok(None),
         (None | Some("linear"), Some(factor)) => Ok(Some(json!({ "rope_type": "linear", "factor": factor }))),
         (Some("yarn"), Some(factor)) => {
             let trained =

@@ -80,7 +80,10 @@ impl GgmlType {
     /// Bytes of a row of `columns` elements; none where they are no whole number of blocks.
     pub fn row_bytes(self, columns: usize) -> Option<usize> {
         let blocks = columns / self.block_elements();
-        (columns % self.block_elements() == 0).then(|| blocks.checked_mul(self.block_bytes())).flatten()
+        columns
+            .is_multiple_of(self.block_elements())
+            .then(|| blocks.checked_mul(self.block_bytes()))
+            .flatten()
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `scales` | f16 | `[groups, out]` | |
 
 use super::StorageError;
-use super::foreign::{Misfit, Module, scale_tensor, select, split, turned};
+use super::foreign::{Described, Misfit, Module, scale_tensor, select, split, turned};
 use crate::checkpoint::Checkpoint;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
@@ -17,7 +17,6 @@ use crate::weight::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 const QWEIGHT: &str = "qweight";
@@ -50,16 +49,15 @@ pub(super) fn read(
     checkpoint: &Checkpoint,
     declared: &Value,
     file: &Path,
-) -> Result<(BTreeMap<String, Value>, BTreeMap<String, [usize; 2]>), StorageError> {
+) -> Result<Described, StorageError> {
     let wrong = |problem: String| StorageError::Config { file: file.to_owned(), problem };
     let config = parse(declared).map_err(wrong)?;
-    let (mut descriptors, mut shapes) = (BTreeMap::new(), BTreeMap::new());
+    let mut described = Described::default();
     for name in checkpoint.names().filter_map(|name| name.strip_suffix(QWEIGHT)?.strip_suffix('.')) {
         let (spec, shape) = describe(checkpoint, name, &config, file)?;
-        descriptors.insert(name.to_owned(), spec.descriptor());
-        shapes.insert(name.to_owned(), shape);
+        described.insert(name, spec.descriptor(), shape);
     }
-    Ok((descriptors, shapes))
+    Ok(described)
 }
 
 fn parse(declared: &Value) -> Result<Declared, String> {

@@ -8,6 +8,8 @@ use crate::dtype::DType;
 use crate::tensor::{Tensor, TensorError};
 use crate::weight::{Components, GroupSize, GroupedInt, Representation, WeightError};
 use half::f16;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use thiserror::Error;
 
@@ -83,6 +85,21 @@ pub enum Misfit {
     /// A tensor could not be read.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+/// What the tensors of every packed weight are, by module.
+#[derive(Default)]
+pub(super) struct Described {
+    pub(super) descriptors: BTreeMap<String, Value>,
+    /// `[out, in]`.
+    pub(super) shapes: BTreeMap<String, [usize; 2]>,
+}
+
+impl Described {
+    pub(super) fn insert(&mut self, module: &str, descriptor: Value, shape: [usize; 2]) {
+        self.descriptors.insert(module.to_owned(), descriptor);
+        self.shapes.insert(module.to_owned(), shape);
+    }
 }
 
 /// The tensors of a module while they are held against a configuration.

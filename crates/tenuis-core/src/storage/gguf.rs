@@ -4,12 +4,11 @@
 //! `[out, row bytes]`. The first and the last hold the same numbers as `grouped_int` with groups of 32 and f16 scales, and
 //! become that when they are read; the second is the representation `q4_1`.
 
-use super::foreign::select;
+use super::foreign::{Described, select};
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{GgmlType, blocks};
 use crate::weight::{Components, WeightError};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 
 /// The last part of a quantised tensor's name; none for types that are stored as they are.
 pub(crate) const fn suffix(kind: GgmlType) -> Option<&'static str> {
@@ -27,17 +26,17 @@ fn kind_of(name: &str) -> Option<(&str, GgmlType)> {
 }
 
 /// The descriptor and shape of every quantised weight. The reader of the file has checked the tensors.
-pub(super) fn read(checkpoint: &Checkpoint) -> (BTreeMap<String, Value>, BTreeMap<String, [usize; 2]>) {
-    let (mut descriptors, mut shapes) = (BTreeMap::new(), BTreeMap::new());
+pub(super) fn read(checkpoint: &Checkpoint) -> Described {
+    let mut described = Described::default();
     for name in checkpoint.names() {
         let (Some((module, kind)), Some(info)) = (kind_of(name), checkpoint.info(name)) else { continue };
         let &[rows, row_bytes] = &info.shape[..] else { continue };
         let descriptor =
             blocks::spec(kind).map_or_else(|| json!({ "kind": "q4_1" }), |spec| spec.descriptor());
-        descriptors.insert(module.to_owned(), descriptor);
-        shapes.insert(module.to_owned(), [rows, row_bytes / kind.block_bytes() * kind.block_elements()]);
+        let in_features = row_bytes / kind.block_bytes() * kind.block_elements();
+        described.insert(module, descriptor, [rows, in_features]);
     }
-    (descriptors, shapes)
+    described
 }
 
 /// The components of the representation out of a module's only tensor.

@@ -11,7 +11,7 @@
 //! transpose of one of its components.
 
 use super::StorageError;
-use super::foreign::{Misfit, Module, scale_tensor, select, turned};
+use super::foreign::{Described, Misfit, Module, scale_tensor, select, turned};
 use super::transpose::transpose;
 use crate::checkpoint::Checkpoint;
 use crate::dtype::DType;
@@ -23,7 +23,6 @@ use crate::weight::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The widths that the format has kernels for.
@@ -134,16 +133,15 @@ pub(super) fn read(
     checkpoint: &Checkpoint,
     declared: &Value,
     file: &Path,
-) -> Result<(GptqVersion, BTreeMap<String, Value>, BTreeMap<String, [usize; 2]>), StorageError> {
+) -> Result<(GptqVersion, Described), StorageError> {
     let settings = Settings::read(declared)
         .map_err(|problem| StorageError::Config { file: file.to_owned(), problem })?;
-    let (mut descriptors, mut shapes) = (BTreeMap::new(), BTreeMap::new());
+    let mut described = Described::default();
     for name in checkpoint.names().filter_map(|name| name.strip_suffix(QWEIGHT)?.strip_suffix('.')) {
         let (spec, shape) = describe(checkpoint, name, &settings, file)?;
-        descriptors.insert(name.to_owned(), spec.descriptor());
-        shapes.insert(name.to_owned(), shape);
+        described.insert(name, spec.descriptor(), shape);
     }
-    Ok((settings.version, descriptors, shapes))
+    Ok((settings.version, described))
 }
 
 fn describe(

@@ -24,6 +24,7 @@ mod tenuis;
 mod transpose;
 
 pub use error::StorageError;
+use foreign::Described;
 pub use foreign::Misfit;
 pub(crate) use foreign::f16_scales;
 pub(crate) use gguf::suffix as gguf_suffix;
@@ -106,17 +107,17 @@ impl StoredWeights {
                 stored.descriptors = tenuis::read(&declared, &file)?;
             }
             GPTQ => {
-                let (version, descriptors, shapes) = gptq::read(checkpoint, &declared, &file)?;
+                let (version, Described { descriptors, shapes }) = gptq::read(checkpoint, &declared, &file)?;
                 let (method, convention) = (Some(GPTQ), Convention::Gptq(version));
                 stored = Self { method, convention, descriptors, shapes };
             }
             AWQ => {
-                let (descriptors, shapes) = awq::read(checkpoint, &declared, &file)?;
+                let Described { descriptors, shapes } = awq::read(checkpoint, &declared, &file)?;
                 let (method, convention) = (Some(AWQ), Convention::Awq);
                 stored = Self { method, convention, descriptors, shapes };
             }
             GGUF if checkpoint.is_gguf() => {
-                let (descriptors, shapes) = gguf::read(checkpoint);
+                let Described { descriptors, shapes } = gguf::read(checkpoint);
                 let (method, convention) = (Some(GGUF), Convention::Gguf);
                 stored = Self { method, convention, descriptors, shapes };
             }

@@ -209,17 +209,17 @@ fn what_a_format_cannot_hold_is_named() {
 }
 
 /// A GPTQ checkpoint whose configuration, or the tensor `damage` names, was changed.
-fn damaged(name: &str, key: &str, value: Value, damage: Option<(&str, Tensor)>) -> String {
+fn damaged(name: &str, key: &str, value: &Value, damage: Option<&(&str, Tensor)>) -> String {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("m");
     let source = Checkpoint::open(&data(name)).unwrap();
     let mut config = source.config().clone();
     if !key.is_empty() {
-        config["quantization_config"][key] = value;
+        config["quantization_config"][key] = value.clone();
     }
     let mut writer = CheckpointWriter::create(&target, &[], WriterOptions::default()).unwrap();
     for tensor in source.names() {
-        match &damage {
+        match damage {
             Some((suffix, new)) if tensor.ends_with(suffix) => writer.put(tensor, new).unwrap(),
             _ => writer.put(tensor, &source.tensor(tensor).unwrap()).unwrap(),
         }
@@ -270,7 +270,7 @@ fn a_configuration_that_contradicts_its_tensors_is_refused() {
         ("awq", "", json!(0), Some(("m.qzeros", zeros(3))), vec!["m.qzeros"]),
     ];
     for (name, key, value, damage, parts) in cases {
-        let error = damaged(name, key, value, damage);
+        let error = damaged(name, key, &value, damage.as_ref());
         for part in parts {
             assert!(error.contains(part), "{name} {key}: {part:?} is not in {error}");
         }

@@ -99,7 +99,7 @@ impl Network {
     }
 
     /// The metadata of the network; the tokenizer's are not among them.
-    pub(crate) fn metadata(&self, source: &Source<'_>) -> Result<Metadata, ExportError> {
+    pub(crate) fn metadata(&self, source: &Source<'_>) -> Metadata {
         let spec = source.spec;
         let mut metadata = Metadata::default();
         metadata.push("general.architecture", self.architecture.into());
@@ -139,7 +139,7 @@ impl Network {
                 put("rope.scaling.original_context_length", count(original_max_positions));
             }
         }
-        Ok(metadata)
+        metadata
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn write(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Sealed, ExportReport), ExportError> {
     let network = metadata::Network::of(source)?;
-    let mut file = network.metadata(source)?;
+    let mut file = network.metadata(source);
     file.0.extend(tokenizer_metadata(source)?.0);
     let (planned, layers) = tensors::plan(source, &network, options)?;
     file.push("general.file_type", tenuis_core::gguf::GgufValue::U32(file_type(&planned)));

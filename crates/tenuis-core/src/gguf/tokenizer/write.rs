@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Deserialize)]
-struct Tokenizer {
+struct Stated {
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
     normalizer: Option<Value>,
@@ -74,7 +74,7 @@ struct Vocabulary {
 /// # Errors
 /// [`GgufError::Tokenizer`] for one that llama.cpp would not read as it is meant.
 pub fn to_metadata(tokenizer: &Value, config: &Value, vocab: usize) -> Result<Metadata, GgufError> {
-    let parsed = Tokenizer::deserialize(tokenizer).map_err(|e| refused(e.to_string()))?;
+    let parsed = Stated::deserialize(tokenizer).map_err(|e| refused(e.to_string()))?;
     match parsed.model.kind.as_deref() {
         Some("BPE") | None => {}
         Some(other) => return Err(refused(format!("model {other:?}, only BPE is known"))),
@@ -128,7 +128,7 @@ pub fn to_metadata(tokenizer: &Value, config: &Value, vocab: usize) -> Result<Me
     Ok(metadata)
 }
 
-fn vocabulary(parsed: &Tokenizer, vocab: usize) -> Result<Vocabulary, GgufError> {
+fn vocabulary(parsed: &Stated, vocab: usize) -> Result<Vocabulary, GgufError> {
     let mut tokens: Vec<Option<(&str, i32)>> = vec![None; vocab];
     let mut put = |id: u64, token, kind| {
         let slot = usize::try_from(id).ok().and_then(|id| tokens.get_mut(id));
@@ -174,7 +174,7 @@ fn vocabulary(parsed: &Tokenizer, vocab: usize) -> Result<Vocabulary, GgufError>
 ///
 /// llama.cpp joins whichever neighbours make a piece, best score first. That is what the merges say if, and only if, they
 /// list every way to make a piece, one piece after the other.
-fn scores(parsed: &Tokenizer, list: &Vocabulary) -> Result<Vec<f32>, GgufError> {
+fn scores(parsed: &Stated, list: &Vocabulary) -> Result<Vec<f32>, GgufError> {
     let ids: BTreeMap<&str, usize> = list.tokens.iter().enumerate().map(|(id, t)| (t.as_str(), id)).collect();
     let mut ranks: BTreeMap<usize, f32> = BTreeMap::new();
     let mut listed: BTreeSet<(&str, &str)> = BTreeSet::new();
@@ -218,7 +218,7 @@ fn scores(parsed: &Tokenizer, list: &Vocabulary) -> Result<Vec<f32>, GgufError> 
 }
 
 /// Whether a space is put before a text.
-fn adds_space(parsed: &Tokenizer) -> Result<bool, GgufError> {
+fn adds_space(parsed: &Stated) -> Result<bool, GgufError> {
     let is_replace = |step: &Value| {
         step["type"] == "Replace" && step["pattern"]["String"] == " " && step["content"] == SPACE
     };
@@ -250,7 +250,7 @@ fn adds_space(parsed: &Tokenizer) -> Result<bool, GgufError> {
 }
 
 /// The name of the rule by which text is cut into words.
-fn pre_tokenizer(parsed: &Tokenizer) -> Result<&'static str, GgufError> {
+fn pre_tokenizer(parsed: &Stated) -> Result<&'static str, GgufError> {
     let stated = parsed.pre_tokenizer.as_ref().unwrap_or(&Value::Null);
     let steps: Vec<&Value> = match stated["type"].as_str() {
         Some("Sequence") => stated["pretokenizers"].as_array().into_iter().flatten().collect(),
