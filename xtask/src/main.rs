@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod hand_over;
 mod install;
+mod results;
 mod tests_and_benches;
 mod tidy;
 mod workspace;
@@ -56,6 +57,9 @@ enum Task {
     /// Compress with one recipe, without evaluation (`tenuis compress`)
     #[command(disable_help_flag = true)]
     Compress(Rest),
+    /// Write a checkpoint in the format of another program (`tenuis export`)
+    #[command(disable_help_flag = true)]
+    Export(Rest),
     /// Show what a checkpoint holds (`tenuis inspect`)
     #[command(disable_help_flag = true)]
     Inspect(Rest),
@@ -106,6 +110,16 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         work: Option<Utf8PathBuf>,
     },
+    /// Measure every technique on the demonstration model and others, and write `docs/results.md`
+    Results {
+        /// Where recipes, candidates and reports are kept; what is there is not made again [default: `results` in the
+        /// build directory]
+        #[arg(long, value_name = "DIR")]
+        work: Option<Utf8PathBuf>,
+        /// Measure one model alone: `demo`, `tiny1m` or `stories260k`
+        #[arg(long, value_name = "MODEL")]
+        only: Option<String>,
+    },
 }
 
 /// Everything after the command, untouched.
@@ -151,6 +165,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
     match task {
         Task::Eval(rest) => tenuis(Some("eval"), rest),
         Task::Compress(rest) => tenuis(Some("compress"), rest),
+        Task::Export(rest) => tenuis(Some("export"), rest),
         Task::Inspect(rest) => tenuis(Some("inspect"), rest),
         Task::Generate(rest) => tenuis(Some("generate"), rest),
         Task::Logits(rest) => tenuis(Some("logits"), rest),
@@ -171,6 +186,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Install { prefix, dry_run } => install(&prefix, dry_run),
         Task::World { out, bytes } => write_world(&out, bytes),
         Task::TrainDemo { work } => demo::train(work).map(|()| ExitCode::SUCCESS),
+        Task::Results { work, only } => results::write(work, only.as_deref()).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::artifacts::{self, Artifacts, Scope};
 use crate::error::Error;
 use crate::report;
 use crate::workspace::{Workspace, finish};
+use cargo_metadata::camino::Utf8PathBuf;
 use std::env;
 use std::ffi::OsString;
 use std::process::Command;
@@ -73,16 +74,23 @@ fn names_packages(args: &[OsString]) -> bool {
 
 fn name_artifacts(cargo: &mut Command, workspace: &Workspace, artifacts: &Artifacts) {
     cargo.env("TENUIS_BIN", &artifacts.program).env("TENUIS_PLUGIN_DIR", &artifacts.plugin_dir);
-    if env::var_os(SHARED).is_some() {
-        return;
-    }
-    let beside = workspace.root().parent().map(|parent| parent.join("shared"));
-    match beside.filter(|dir| dir.join("models").is_dir()) {
+    match shared(workspace) {
         Some(dir) => {
             cargo.env(SHARED, dir);
         }
         None => {
             report(&format!("note: {SHARED} is not set, so tests of real models will say that they skip"));
+        }
+    }
+}
+
+/// The directory with real models: what the environment names, or `shared` beside the workspace.
+pub(crate) fn shared(workspace: &Workspace) -> Option<Utf8PathBuf> {
+    match env::var(SHARED) {
+        Ok(dir) => Some(dir.into()),
+        Err(_) => {
+            let beside = workspace.root().parent().map(|parent| parent.join("shared"));
+            beside.filter(|dir| dir.join("models").is_dir())
         }
     }
 }

@@ -36,7 +36,7 @@
 /*
  The minor version that this header describes.
  */
-#define TN_ABI_MINOR 0
+#define TN_ABI_MINOR 1
 
 /*
  Status: done.
@@ -152,6 +152,30 @@
  Capability, model scope: makes use of validation tokens where there are some (`tn_model.valid`).
  */
 #define TN_USES_VALIDATION 4096
+
+/*
+ Statistic, model scope, of every input that Linears share: `moments/{first module}`, f32 `[4, in]`: Σ|x|, Σx²,
+ max|x|, Σx. Since 1.1.
+ */
+#define TN_STATISTIC_MOMENTS 1
+
+/*
+ Statistic, model scope, of the input of attention's output projection: `gram/{module}`, XᵀX, f32 `[in, in]`, of which
+ only the upper triangle is valid. Since 1.1.
+ */
+#define TN_STATISTIC_GRAM_ATTENTION 2
+
+/*
+ Statistic, model scope, of the input of the feed-forward part's last Linear: as `TN_STATISTIC_GRAM_ATTENTION`. Since
+ 1.1.
+ */
+#define TN_STATISTIC_GRAM_FEED_FORWARD 4
+
+/*
+ Statistic, model scope: `block_similarity`, f32 `[n_blocks]`, the mean cosine of what goes into a block and what comes
+ out. Since 1.1.
+ */
+#define TN_STATISTIC_BLOCK_SIMILARITY 8
 
 /*
  Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
@@ -388,6 +412,10 @@ typedef struct tn_host {
    An optional interface by name, such as "tenuis.linalg/1"; NULL = unsupported.
    */
   const void *(*ext)(void *ctx, struct tn_str id);
+  /*
+   Seeds whatever is drawn at random, unless the options say otherwise. Since 1.1.
+   */
+  uint64_t seed;
 } tn_host;
 
 /*
@@ -545,6 +573,11 @@ typedef struct tn_group {
    The rows (tokens) that the statistics were taken over.
    */
   uint64_t calib_rows;
+  /*
+   i32 `[in]`: the channel of its producer that each input channel comes from. `fold` with a scale that is the same
+   wherever this is the same leaves nothing to do at run time. NULL where the input's producer takes no scale.
+   */
+  const struct tn_tensor *producer;
 } tn_group;
 
 /*
@@ -665,7 +698,8 @@ typedef struct tn_model {
    */
   const struct tn_tokens *valid;
   /*
-   What the host measured, by the name of the tensor, such as `block_similarity`; any of it may be absent.
+   What the host measured, by the name of the tensor: what `model_statistics` asked for, and `rows`, i64 `[1]`, the
+   calibration rows (tokens) behind it. Any of it may be absent.
    */
   const struct tn_tensor *const *statistics;
   /*
@@ -781,6 +815,11 @@ typedef struct tn_technique {
    An optional interface by name; NULL = unsupported.
    */
   const void *(*ext)(struct tn_str id);
+  /*
+   Model scope: which of `TN_STATISTIC_*` a `model_run` with these options makes use of; the host measures them on the
+   calibration text, and `tn_model.statistics` has them. NULL = none. Since 1.1.
+   */
+  int32_t (*model_statistics)(void *job, uint64_t *wanted, struct tn_err *err);
 } tn_technique;
 
 /*

@@ -5,7 +5,7 @@ pub const TN_MAGIC: u64 = 0x5445_4e55_4953_3031;
 /// The major version that this header describes; also the number in the name of the exported symbol.
 pub const TN_ABI_MAJOR: u32 = 1;
 /// The minor version that this header describes.
-pub const TN_ABI_MINOR: u32 = 0;
+pub const TN_ABI_MINOR: u32 = 1;
 
 /// Status: done.
 pub const TN_OK: i32 = 0;
@@ -55,6 +55,19 @@ pub const TN_NEEDS_TEACHER: u64 = 1024;
 pub const TN_NEEDS_TOKENS: u64 = 2048;
 /// Capability, model scope: makes use of validation tokens where there are some (`tn_model.valid`).
 pub const TN_USES_VALIDATION: u64 = 4096;
+
+/// Statistic, model scope, of every input that Linears share: `moments/{first module}`, f32 `[4, in]`: Σ|x|, Σx²,
+/// max|x|, Σx. Since 1.1.
+pub const TN_STATISTIC_MOMENTS: u64 = 1;
+/// Statistic, model scope, of the input of attention's output projection: `gram/{module}`, XᵀX, f32 `[in, in]`, of which
+/// only the upper triangle is valid. Since 1.1.
+pub const TN_STATISTIC_GRAM_ATTENTION: u64 = 2;
+/// Statistic, model scope, of the input of the feed-forward part's last Linear: as `TN_STATISTIC_GRAM_ATTENTION`. Since
+/// 1.1.
+pub const TN_STATISTIC_GRAM_FEED_FORWARD: u64 = 4;
+/// Statistic, model scope: `block_similarity`, f32 `[n_blocks]`, the mean cosine of what goes into a block and what comes
+/// out. Since 1.1.
+pub const TN_STATISTIC_BLOCK_SIMILARITY: u64 = 8;
 
 /// Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
 pub const TN_DTYPE_INT: u8 = 0;

@@ -125,6 +125,9 @@ pub struct tn_group {
     pub moments: *const tn_tensor,
     /// The rows (tokens) that the statistics were taken over.
     pub calib_rows: u64,
+    /// i32 `[in]`: the channel of its producer that each input channel comes from. `fold` with a scale that is the same
+    /// wherever this is the same leaves nothing to do at run time. NULL where the input's producer takes no scale.
+    pub producer: *const tn_tensor,
 }
 
 /// Token sequences of one length, such as a training text cut into windows.
@@ -213,7 +216,8 @@ pub struct tn_model {
     pub train: *const tn_tokens,
     /// Other tokens, to judge by; NULL where there are none.
     pub valid: *const tn_tokens,
-    /// What the host measured, by the name of the tensor, such as `block_similarity`; any of it may be absent.
+    /// What the host measured, by the name of the tensor: what `model_statistics` asked for, and `rows`, i64 `[1]`, the
+    /// calibration rows (tokens) behind it. Any of it may be absent.
     pub statistics: *const *const tn_tensor,
     /// The absolute path of a directory that outlives the job, for resuming: the same stage gets it again. Empty where
     /// there is none.

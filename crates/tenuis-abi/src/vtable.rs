@@ -116,6 +116,8 @@ pub struct tn_host {
         Option<unsafe extern "C" fn(ctx: *mut c_void, config_json: tn_str, err: *mut tn_err) -> i32>,
     /// An optional interface by name, such as "tenuis.linalg/1"; NULL = unsupported.
     pub ext: Option<unsafe extern "C" fn(ctx: *mut c_void, id: tn_str) -> *const c_void>,
+    /// Seeds whatever is drawn at random, unless the options say otherwise. Since 1.1.
+    pub seed: u64,
 }
 
 /// One technique. All of it lives as long as the library, that is for ever.
@@ -204,6 +206,10 @@ pub struct tn_technique {
     >,
     /// An optional interface by name; NULL = unsupported.
     pub ext: Option<unsafe extern "C" fn(id: tn_str) -> *const c_void>,
+    /// Model scope: which of `TN_STATISTIC_*` a `model_run` with these options makes use of; the host measures them on the
+    /// calibration text, and `tn_model.statistics` has them. NULL = none. Since 1.1.
+    pub model_statistics:
+        Option<unsafe extern "C" fn(job: *mut c_void, wanted: *mut u64, err: *mut tn_err) -> i32>,
 }
 
 /// What the exported symbol returns; it lives as long as the library.

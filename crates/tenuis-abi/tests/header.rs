@@ -104,7 +104,7 @@ fn layout() -> Layout {
         tn_tensor { struct_size flags dtype device_type device_id ndim shape strides data byte_len name }
         tn_weight { struct_size n_components out_features in_features descriptor components dense mask original }
         tn_linear { struct_size index name weight bias }
-        tn_group { struct_size n_linears block n_blocks linears hessian moments calib_rows }
+        tn_group { struct_size n_linears block n_blocks linears hessian moments calib_rows producer }
         tn_tokens { struct_size reserved n_sequences sequence_length hash ctx read }
         tn_checkpoint {
             struct_size n_weights n_tensors reserved config_json spec_json hash weights tensors ctx decode
@@ -112,11 +112,11 @@ fn layout() -> Layout {
         tn_model { struct_size n_statistics student teacher train valid statistics state_dir ctx eval_loss }
         tn_host {
             struct_size abi_minor ctx thread_budget reserved cancelled progress log metric metric_at parallel_for
-            out_alloc emit fold out_loss emit_tensor emit_weight emit_copy remove retract set_config ext
+            out_alloc emit fold out_loss emit_tensor emit_weight emit_copy remove retract set_config ext seed
         }
         tn_technique {
             struct_size scope caps id version config_schema n_kinds reserved kinds create accepts estimate group_begin
-            group_tile group_finish model_run model_estimate destroy decode ext
+            group_tile group_finish model_run model_estimate destroy decode ext model_statistics
         }
         tn_plugin { magic struct_size abi_major abi_minor min_host_minor n_techniques techniques }
     }

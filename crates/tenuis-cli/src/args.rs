@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Makes trained neural networks small and fast, and proves what that cost.
 ///
-/// A model is a directory in Hugging Face layout: config.json, *.safetensors, tokenizer.json.
+/// A model is a directory in Hugging Face layout: config.json, *.safetensors, tokenizer.json; or a GGUF file.
 #[derive(Debug, Parser)]
 #[command(name = "tenuis", version, propagate_version = true, max_term_width = 100)]
 #[command(
@@ -26,6 +26,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Eval(EvalArgs),
     Compress(CompressArgs),
+    Export(ExportArgs),
     Inspect(InspectArgs),
     Generate(GenerateArgs),
     Logits(LogitsArgs),
@@ -133,6 +134,46 @@ pub(crate) struct PluginDirArgs {
     /// `plugins` beside the program and `../lib/tenuis/plugins`].
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// Write a model in the format of another program.
+///
+/// Packed integer weights keep their codes where the format can hold them; a weight that it cannot hold is stored in f16, and
+/// a warning says which and why. What was written is read again and compared with the model before it appears at OUT.
+///
+/// FORMAT is one of:
+///   gptq, gptq-v2       2, 3, 4 and 8 bits with act-order: GPTQModel, vLLM (v2 where a zero point is 0)
+///   awq                 4 bits, version gemm: AutoAWQ, GPTQModel, vLLM
+///   gguf                OUT/model.gguf with the tokenizer, as F16, Q8_0, Q4_0 and Q4_1: llama.cpp (llama, mistral, qwen2)
+///   dense               floats that transformers loads
+///   compressed-tensors  integers of any width: transformers, vLLM
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  tenuis export --model tiny-int4 --format gguf --out tiny-gguf
+  tenuis export --model tiny-int4 --format dense --dtype bf16 --out tiny-bf16
+  tenuis export --model downloads/model.gguf --format compressed-tensors --out model-ct")]
+pub(crate) struct ExportArgs {
+    /// The model's directory, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    pub(crate) model: PathBuf,
+    /// The format.
+    #[arg(long, value_parser = ["gptq", "gptq-v2", "awq", "gguf", "dense", "compressed-tensors"], hide_possible_values = true)]
+    pub(crate) format: String,
+    /// The directory that is written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The type of everything that is stored dense [default: f16 for matrices in gguf and dense; elsewhere as it is].
+    #[arg(long, value_parser = ["f32", "f16", "bf16"])]
+    pub(crate) dtype: Option<String>,
+    /// Begin a new weight file after so many megabytes; a GGUF file is never cut.
+    #[arg(long, value_name = "MB", default_value_t = 5000)]
+    pub(crate) shard_mb: u64,
+    /// Replace a directory that Tenuis wrote.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
 }
 
 /// Show a model's architecture, tensors, representations and bytes.

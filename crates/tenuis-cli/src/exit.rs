@@ -8,6 +8,7 @@ use tenuis_core::{CheckpointError, StorageError};
 use tenuis_distill::TrainError;
 use tenuis_eval::EvalError;
 use tenuis_model::{ModelError, TokenizerError};
+use tenuis_orchestrator::formats::ExportError;
 use tenuis_orchestrator::plugin::{LoadError, PluginError};
 use tenuis_orchestrator::{RecipeError, RunError};
 
@@ -93,6 +94,8 @@ impl From<RunError> for Failure {
             RunError::Checkpoint(e) => checkpoint_code(e),
             RunError::Storage(e) => storage_code(e),
             RunError::Model(e) => model_code(e),
+            RunError::Export(e) => export_code(e),
+            RunError::RoundTrip { .. } => Code::Output,
             RunError::Eval(e) => eval_code(e),
             RunError::Recipe(_) | RunError::DuplicateName { .. } => Code::Recipe,
             RunError::Technique { .. }
@@ -217,6 +220,15 @@ fn checkpoint_code(error: &CheckpointError) -> Code {
 fn storage_code(error: &StorageError) -> Code {
     match error {
         StorageError::Checkpoint(e) => checkpoint_code(e),
+        _ => Code::Input,
+    }
+}
+
+fn export_code(error: &ExportError) -> Code {
+    match error {
+        ExportError::Checkpoint(e) => checkpoint_code(e),
+        ExportError::Storage(e) => storage_code(e),
+        ExportError::Range { .. } => Code::Numerical,
         _ => Code::Input,
     }
 }

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Eval(eval) => commands::eval::run(eval),
         Command::Compress(compress) => commands::compress::run(&compress),
+        Command::Export(export) => commands::export::run(&export),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Generate(generate) => commands::generate::run(&generate),
         Command::Logits(logits) => commands::logits::run(&logits),

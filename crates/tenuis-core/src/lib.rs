@@ -7,6 +7,7 @@ mod bytes;
 pub mod checkpoint;
 pub mod convert;
 mod dtype;
+pub mod gguf;
 pub mod storage;
 mod tensor;
 mod units;
@@ -21,6 +22,7 @@ pub use storage::{StorageError, StoredWeights, quantization_config_for};
 pub use tensor::{Tensor, TensorError, element_count};
 pub use units::{Bits, Ratio, Sparsity};
 pub use weight::{
-    Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout,
-    Representation, Weight, WeightError, pack_codes, unpack_codes,
+    Codec, CodecRegistry, Component, Components, Dense, GroupSize, GroupedInt, GroupedIntSpec, InputScaled,
+    Int8Dynamic, Layout, LowRank, Representation, Sparse, SparseCodec, SparsePattern, SparseSpec,
+    SparseValues, Sum, Weight, WeightError, pack_codes, unpack_codes,
 };

@@ -22,6 +22,9 @@ impl Bits {
     /// Four bits, the usual width of compressed weights.
     pub const FOUR: Self = Self(4);
 
+    /// Eight bits, the width that loses next to nothing.
+    pub const EIGHT: Self = Self(8);
+
     /// Returns the width, or `None` where no codec exists for it.
     pub fn new(bits: u8) -> Option<Self> {
         Self::ALLOWED.contains(&bits).then_some(Self(bits))

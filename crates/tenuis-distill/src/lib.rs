@@ -41,6 +41,7 @@
 //! | a part of the network | [`Params::train`] with a [`Selection`]; what is frozen costs no gradient |
 //! | low-rank adapters | [`Network::add_adapters`], [`Network::merge_adapters`] |
 //! | integers at the end | [`Network::round`], [`Network::quantized`] |
+//! | low-rank weights that stay so | [`Network::factor`], [`Network::low_rank`] |
 //! | a teacher of another depth, width or number of heads | [`ModelTeacher`], or another [`Teacher`]; the vocabularies must agree |
 //! | a teacher that runs once for all epochs | [`CachedTeacher`] and [`Objective::top_k`] |
 //! | less memory | [`TrainOptions::checkpoint_blocks`], `accumulate`, `precision` |
@@ -57,6 +58,7 @@ mod curve;
 mod data;
 mod error;
 mod export;
+mod factors;
 mod lora;
 mod matching;
 mod network;

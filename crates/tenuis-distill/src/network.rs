@@ -1,6 +1,7 @@
 //! A decoder whose forward pass can be differentiated.
 
 use crate::error::TrainError;
+use crate::factors::Factored;
 use crate::lora::Adapter;
 use crate::ops::attention::{Plan, attend};
 use crate::ops::bias::add_bias;
@@ -35,6 +36,8 @@ pub struct Network {
     pub(crate) adapters: BTreeMap<String, Adapter>,
     /// Modules whose weight is rounded in the forward pass.
     pub(crate) rounded: BTreeMap<String, Rounding>,
+    /// Modules whose weight is a product.
+    pub(crate) factored: BTreeMap<String, Factored>,
     /// Angles of the sequence length that was run last, per layer.
     plans: Mutex<Vec<Option<Arc<Plan>>>>,
 }
@@ -73,7 +76,8 @@ impl Network {
     /// Joins a spec and its parameters; activations are f32.
     pub fn new(spec: DecoderSpec, params: Params) -> Self {
         let plans = Mutex::new(vec![None; spec.layers.len()]);
-        Self { spec, params, dtype: DType::F32, adapters: BTreeMap::new(), rounded: BTreeMap::new(), plans }
+        let (adapters, rounded, factored) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { spec, params, dtype: DType::F32, adapters, rounded, factored, plans }
     }
 
     /// What the network is.
@@ -280,6 +284,9 @@ impl Network {
 
     /// A weight with what its adapter adds, in its stored layout and before rounding.
     pub(crate) fn adapted(&self, module: &str, stored: Stored) -> Result<Tensor, TrainError> {
+        if let Some(factored) = self.factored.get(module) {
+            return factored.product(self, stored);
+        }
         let weight = self.params.tensor(&format!("{module}.weight"))?;
         match self.adapters.get(module) {
             Some(adapter) => Ok((weight + adapter.product(&self.params, stored)?)?),
@@ -288,6 +295,9 @@ impl Network {
     }
 
     fn weight(&self, spec: &LinearSpec) -> Result<Tensor, TrainError> {
+        if let Some(factored) = self.factored.get(&spec.name) {
+            return factored.product(self, spec.layout);
+        }
         match self.rounded.get(&spec.name) {
             Some(rounding) => Ok(rounding.apply(&self.adapted(&spec.name, spec.layout)?, spec.layout)?),
             None => Ok(self.params.tensor(&spec.weight_name())?.clone()),
@@ -295,7 +305,10 @@ impl Network {
     }
 
     fn linear(&self, spec: &LinearSpec, x: &Tensor) -> Result<Tensor, TrainError> {
-        let mut y = linear(x, &self.weight(spec)?, spec.layout)?;
+        let mut y = match self.factored.get(&spec.name) {
+            Some(factored) => factored.apply(self, x)?,
+            None => linear(x, &self.weight(spec)?, spec.layout)?,
+        };
         // Where the weight is rounded, the adapter is in it already.
         if let Some(adapter) =
             self.adapters.get(&spec.name).filter(|_| !self.rounded.contains_key(&spec.name))

@@ -88,8 +88,8 @@ pub struct TrainOptions {
     /// Keeps only the inputs of blocks and runs each block again on the way back (Chen et al. 2016, 1604.06174): less
     /// memory for a third more work.
     pub checkpoint_blocks: bool,
-    /// The seed of the order of sequences and of new parameters.
-    pub seed: u64,
+    /// The seed of the order of sequences and of new parameters; by default the recipe's, or 0 where there is none.
+    pub seed: Option<u64>,
     /// Steps between validations; 0 for none.
     pub valid_every: usize,
     /// The most sequences of the validation text that are read, evenly spaced.
@@ -123,7 +123,7 @@ impl Default for TrainOptions {
             clip_norm: 1.0,
             precision: Precision::F32,
             checkpoint_blocks: false,
-            seed: 0,
+            seed: None,
             valid_every: 100,
             valid_sequences: 64,
             patience: 0,

@@ -15,6 +15,8 @@ pub struct Params {
     entries: BTreeMap<String, Entry>,
     /// Weights and biases of the spec's norms.
     norms: BTreeSet<String>,
+    /// Factors of weights that are products.
+    factors: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -26,7 +28,7 @@ enum Entry {
 /// Patterns that choose parameters; one that any of them matches is chosen.
 ///
 /// `norms` stands for the weights and biases of every norm of the spec, those of query and key heads included, whatever
-/// they are called; anything else is a glob over tensor names, in which `*` also matches dots (`*` alone is everything,
+/// they are called; `factors` for the factors of every low-rank weight; anything else is a glob over tensor names, in which `*` also matches dots (`*` alone is everything,
 /// `model.layers.3.*` a layer, `*.bias` every bias).
 ///
 /// ```
@@ -54,15 +56,26 @@ impl Selection {
         Self(vec!["*".to_owned()])
     }
 
-    /// Whether norms are chosen, and what else is.
-    fn compile(&self) -> Result<(bool, Vec<GlobMatcher>), TrainError> {
-        let globs = self.0.iter().filter(|p| *p != NORMS).map(|p| matcher(p)).collect::<Result<_, _>>()?;
-        Ok((self.0.iter().any(|p| p == NORMS), globs))
+    /// Which words are among the patterns, and what else is.
+    fn compile(&self) -> Result<Compiled, TrainError> {
+        let is_word = |p: &&String| *p == NORMS || *p == FACTORS;
+        let globs = self.0.iter().filter(|p| !is_word(p)).map(|p| matcher(p)).collect::<Result<_, _>>()?;
+        let has = |word: &str| self.0.iter().any(|p| p == word);
+        Ok(Compiled { norms: has(NORMS), factors: has(FACTORS), globs })
     }
+}
+
+/// A [`Selection`] whose patterns are understood.
+struct Compiled {
+    norms: bool,
+    factors: bool,
+    globs: Vec<GlobMatcher>,
 }
 
 /// The pattern that stands for every norm.
 const NORMS: &str = "norms";
+/// The pattern that stands for every factor of a low-rank weight.
+const FACTORS: &str = "factors";
 
 pub(crate) fn matcher(pattern: &str) -> Result<GlobMatcher, TrainError> {
     let wrong =
@@ -139,6 +152,18 @@ impl Params {
         Ok(())
     }
 
+    /// As [`Params::insert`], for a factor of a low-rank weight.
+    pub(crate) fn insert_factor(
+        &mut self,
+        name: &str,
+        values: Vec<f32>,
+        shape: &[usize],
+    ) -> Result<(), TrainError> {
+        self.insert(name, values, shape)?;
+        self.factors.insert(name.to_owned());
+        Ok(())
+    }
+
     pub(crate) fn insert_trained(
         &mut self,
         name: &str,
@@ -155,10 +180,12 @@ impl Params {
     /// # Errors
     /// [`TrainError::Pattern`], [`TrainError::NothingToTrain`].
     pub fn train(&mut self, selection: &Selection) -> Result<(), TrainError> {
-        let (all_norms, globs) = selection.compile()?;
+        let Compiled { norms, factors, globs } = selection.compile()?;
         for (name, entry) in &mut self.entries {
             let tensor = entry.tensor().clone();
-            let chosen = (all_norms && self.norms.contains(name)) || globs.iter().any(|g| g.is_match(name));
+            let chosen = (norms && self.norms.contains(name))
+                || (factors && self.factors.contains(name))
+                || globs.iter().any(|g| g.is_match(name));
             *entry = match (chosen, &*entry) {
                 (true, Entry::Frozen(_)) => Entry::Trained(Var::from_tensor(&tensor)?),
                 (false, Entry::Trained(_)) => Entry::Frozen(tensor.detach()),

@@ -56,7 +56,7 @@ impl<'a> Run<'a> {
             losses: Vec::new(),
             seconds: Exact(0.0),
         };
-        let order = Order::new(texts.train.count(), options.seed);
+        let order = Order::new(texts.train.count(), options.seed.unwrap_or_default());
         let mut run =
             Self { stepper, texts, options, state_dir, order, adam, progress, best: None, unsaved: true };
         if let Some(dir) = state_dir

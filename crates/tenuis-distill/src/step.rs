@@ -80,8 +80,13 @@ impl<'a> Stepper<'a> {
                 return Err(TrainError::Option { option: "top_k", value, allowed });
             }
             if objective.hidden > 0.0 {
-                matches =
-                    match_blocks(student.layers.len(), student.d_model, &**teacher, objective, options.seed)?;
+                matches = match_blocks(
+                    student.layers.len(),
+                    student.d_model,
+                    &**teacher,
+                    objective,
+                    options.seed.unwrap_or_default(),
+                )?;
             }
         }
         Ok(Self { network, teacher, objective, options, matches })

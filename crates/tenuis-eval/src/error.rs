@@ -3,6 +3,7 @@
 use crate::tasks::TaskError;
 use crate::windows::WindowsError;
 use std::path::PathBuf;
+use tenuis_core::WeightError;
 use tenuis_model::{ModelError, TokenizerError};
 use thiserror::Error;
 
@@ -13,6 +14,14 @@ pub enum EvalError {
     /// The model could not be run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A weight cannot be decoded.
+    #[error("{module}: {source}; check that config.json belongs to these weights")]
+    Weight {
+        /// The weight's module.
+        module: String,
+        /// What is wrong with it.
+        source: WeightError,
+    },
     /// The text is too short for the windows asked for.
     #[error(transparent)]
     Windows(#[from] WindowsError),

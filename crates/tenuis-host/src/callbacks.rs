@@ -32,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) events: Arc<dyn HostEvents>,
     pub(crate) codecs: CodecRegistry,
     thread_budget: u32,
+    seed: u64,
     reported: Mutex<Reported>,
     running: Mutex<Option<Running>>,
     panicked: Mutex<Option<String>>,
@@ -96,11 +97,17 @@ impl<F: ?Sized> Copy for Borrowed<F> {}
 unsafe impl<F: ?Sized> Send for Borrowed<F> {}
 
 impl Context {
-    pub(crate) fn new(events: Arc<dyn HostEvents>, codecs: CodecRegistry, thread_budget: u32) -> Self {
+    pub(crate) fn new(
+        events: Arc<dyn HostEvents>,
+        codecs: CodecRegistry,
+        thread_budget: u32,
+        seed: u64,
+    ) -> Self {
         Self {
             events,
             codecs,
             thread_budget,
+            seed,
             reported: Mutex::default(),
             running: Mutex::default(),
             panicked: Mutex::default(),
@@ -132,6 +139,7 @@ impl Context {
             retract: Some(model::retract),
             set_config: Some(model::set_config),
             ext: Some(ext),
+            seed: self.seed,
         }
     }
 

@@ -380,6 +380,14 @@ pub enum OutputProblem {
         /// Its column.
         column: usize,
     },
+    /// The technique's manifest does not say that it makes such weights.
+    #[error("its kind is {kind:?}, but the manifest says that the technique produces {}", declared.join(", "))]
+    UndeclaredKind {
+        /// The kind of what was emitted.
+        kind: String,
+        /// What the manifest says.
+        declared: Vec<String>,
+    },
     /// A dense tensor came back with its stored shape changed.
     #[error("the stored shape changed from {expected:?} to {found:?}")]
     StoredShape {

@@ -58,6 +58,8 @@ pub struct GroupInput<'a> {
     pub moments: Option<Moments<'a>>,
     /// The rows that the statistics were taken over.
     pub rows: u64,
+    /// The channel of its producer that each input channel comes from, `[in]`, where that takes a scale.
+    pub producer: Option<&'a [i32]>,
     /// The input itself in tiles `[rows, in]`, for techniques that need it.
     pub tiles: Option<&'a mut dyn Iterator<Item = Vec<f32>>>,
     /// The loss of the parent module, for techniques that search by it.
@@ -74,6 +76,7 @@ impl GroupInput<'_> {
             hessian: None,
             moments: None,
             rows: 0,
+            producer: None,
             tiles: None,
             out_loss: None,
         }

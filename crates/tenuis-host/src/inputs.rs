@@ -53,7 +53,10 @@ impl GroupView {
             });
             moments = arena.tensor(EMPTY, DType::F32, &[3, columns], data);
         }
-        let group = arena_group(&mut arena, input, linears, hessian, moments);
+        let producer = input.producer.map_or(std::ptr::null(), |channels| {
+            arena.tensor(EMPTY, DType::I32, &[channels.len()], channels.as_ptr().cast())
+        });
+        let group = arena_group(&mut arena, input, linears, [hessian, moments, producer]);
         Ok(Self { group, _arena: arena })
     }
 
@@ -66,8 +69,7 @@ fn arena_group(
     arena: &mut Arena,
     input: &GroupInput<'_>,
     linears: Vec<*const tn_linear>,
-    hessian: *const tn_tensor,
-    moments: *const tn_tensor,
+    [hessian, moments, producer]: [*const tn_tensor; 3],
 ) -> *const tn_group {
     let n_linears = linears.len() as u32;
     let linears = arena.keep_slice(linears);
@@ -80,6 +82,7 @@ fn arena_group(
         hessian,
         moments,
         calib_rows: input.rows,
+        producer,
     })
 }
 
@@ -207,6 +210,9 @@ fn check_statistics(input: &GroupInput<'_>, caps: Capabilities) -> Result<(), St
         for moment in input.moments.map_or([None; 3], |m| [m.sum_abs, m.sum_sq, m.max_abs].map(Some)) {
             length("a channel moment", moment.map(<[f32]>::len), columns)?;
         }
+    }
+    if input.producer.is_some() {
+        length("the producer's channels", input.producer.map(<[i32]>::len), columns)?;
     }
     if caps.needs_inputs() && input.tiles.is_none() {
         return Err("it needs the group's input in tiles, and the group has none".to_owned());

@@ -85,6 +85,13 @@ impl Job {
             Err(other) => return Err(other),
         }
         let mut output = outputs.finish().map_err(bad)?;
+        if let Some(declared) = self.technique().produces() {
+            let mut kinds = output.weights.iter().map(|(name, weight)| (name, weight.kind()));
+            if let Some((name, kind)) = kinds.find(|(_, kind)| !declared.iter().any(|d| d == kind)) {
+                let (kind, declared) = (kind.to_owned(), declared.to_vec());
+                return Err(bad((name.clone(), OutputProblem::UndeclaredKind { kind, declared })));
+            }
+        }
         output.metrics = metrics;
         output.log = log;
         Ok(output)

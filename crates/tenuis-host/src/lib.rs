@@ -41,5 +41,5 @@ pub use manifest::{MANIFEST_SUFFIX, Manifest};
 pub use model::{EvalLoss, ModelCheckpoint, ModelInput, ModelJob, ModelOutput, TokenSequences, TokenSource};
 pub use registry::{PluginEntry, PluginRegistry};
 pub use schema::SchemaProblem;
-pub use technique::{Capabilities, Scope, Technique};
+pub use technique::{Capabilities, Scope, Statistics, Technique};
 pub use weight::PluginWeight;

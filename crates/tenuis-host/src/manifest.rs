@@ -3,6 +3,7 @@
 use crate::error::LoadError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tenuis_abi::TN_ABI_MAJOR;
 
@@ -21,7 +22,8 @@ const SCHEMA: &str = "tenuis.plugin/1";
 ///   "name": "tenuis-quant",
 ///   "version": "0.1.0",
 ///   "description": "Quantization",
-///   "techniques": ["cast", "rtn", "gptq"]
+///   "techniques": ["cast", "rtn", "gptq"],
+///   "produces": { "rtn": ["grouped_int"] }
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,10 @@ pub struct Manifest {
     pub description: String,
     /// The techniques that the library provides.
     pub techniques: Vec<String>,
+    /// The kinds of representation that a technique of scope group may make of a weight, by technique. With it, a recipe
+    /// is checked as a whole before any work; without, what comes after the technique is checked when it is there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub produces: BTreeMap<String, Vec<String>>,
 }
 
 impl Manifest {
@@ -66,6 +72,9 @@ impl Manifest {
         }
         if manifest.techniques.is_empty() {
             return Err(wrong("\"techniques\" is empty".to_owned()));
+        }
+        if let Some(stranger) = manifest.produces.keys().find(|id| !manifest.techniques.contains(id)) {
+            return Err(wrong(format!("\"produces\" names {stranger:?}, which is none of its techniques")));
         }
         Ok(manifest)
     }

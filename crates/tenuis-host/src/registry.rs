@@ -230,7 +230,9 @@ impl PluginRegistry {
                 technique: table.id.clone(),
                 problem,
             })?;
-            entry.techniques.push(Technique::new(table, schema, shared_path.clone(), shared_hash.clone()));
+            let produces = manifest.produces.get(&table.id).cloned();
+            let (path, hash) = (shared_path.clone(), shared_hash.clone());
+            entry.techniques.push(Technique::new(table, schema, path, hash, produces));
         }
         Ok(())
     }

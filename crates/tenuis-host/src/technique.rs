@@ -98,10 +98,46 @@ impl Capabilities {
     }
 }
 
+/// What a model technique makes use of that the host measures: the ABI's `TN_STATISTIC_*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Statistics(u64);
+
+impl Statistics {
+    pub(crate) const fn new(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Whether it asks for anything.
+    pub const fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The moments of every input that Linears share.
+    pub const fn moments(self) -> bool {
+        self.0 & abi::TN_STATISTIC_MOMENTS != 0
+    }
+
+    /// XᵀX of the input of attention's output projection.
+    pub const fn gram_attention(self) -> bool {
+        self.0 & abi::TN_STATISTIC_GRAM_ATTENTION != 0
+    }
+
+    /// XᵀX of the input of the feed-forward part's last Linear.
+    pub const fn gram_feed_forward(self) -> bool {
+        self.0 & abi::TN_STATISTIC_GRAM_FEED_FORWARD != 0
+    }
+
+    /// The mean cosine of what goes into each block and what comes out.
+    pub const fn block_similarity(self) -> bool {
+        self.0 & abi::TN_STATISTIC_BLOCK_SIMILARITY != 0
+    }
+}
+
 /// A technique of a loaded plugin; cheap to clone.
 #[derive(Clone)]
 pub struct Technique {
     inner: Arc<Inner>,
+    seed: u64,
 }
 
 struct Inner {
@@ -109,6 +145,7 @@ struct Inner {
     schema: OptionsSchema,
     library: Arc<Path>,
     hash: Arc<str>,
+    produces: Option<Vec<String>>,
 }
 
 impl Technique {
@@ -117,12 +154,20 @@ impl Technique {
         schema: OptionsSchema,
         library: Arc<Path>,
         hash: Arc<str>,
+        produces: Option<Vec<String>>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { table: Arc::new(table), schema, library, hash }) }
+        let table = Arc::new(table);
+        Self { inner: Arc::new(Inner { table, schema, library, hash, produces }), seed: 0 }
     }
 
     pub(crate) fn table(&self) -> &Arc<TechniqueTable> {
         &self.inner.table
+    }
+
+    /// The same technique, whose jobs are told this seed for whatever they draw at random; else it is 0.
+    #[must_use]
+    pub fn seeded(&self, seed: u64) -> Self {
+        Self { seed, ..self.clone() }
     }
 
     /// The name by which recipes call it.
@@ -148,6 +193,12 @@ impl Technique {
     /// The representation kinds of its own.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
         self.inner.table.kinds.iter().copied()
+    }
+
+    /// The kinds of representation that it may make of a weight, as its manifest says; `None` where that does not say.
+    /// A job of scope group that hands back any other fails.
+    pub fn produces(&self) -> Option<&[String]> {
+        self.inner.produces.as_deref()
     }
 
     /// The JSON Schema of its options.
@@ -221,7 +272,7 @@ impl Technique {
             .map_err(|problems| PluginError::Options { technique: self.id().to_owned(), problems })?;
         let mut codecs = CodecRegistry::builtin();
         self.register_codecs(&mut codecs);
-        Instance::create(self, options, Context::new(events, codecs, thread_budget.max(1)))
+        Instance::create(self, options, Context::new(events, codecs, thread_budget.max(1), self.seed))
     }
 
     /// Adds a codec for each of its own kinds, so that checkpoints that hold them can be read.

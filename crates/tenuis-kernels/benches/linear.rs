@@ -6,7 +6,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Arc;
-use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout, Tensor, Weight};
+use tenuis_core::{
+    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Int8Dynamic, Layout, Sparse, SparsePattern,
+    Tensor, Weight,
+};
 
 const SIZE: usize = 4096;
 
@@ -38,6 +41,43 @@ fn grouped(width: u8, symmetric: bool, group_index: bool) -> Weight {
     Arc::new(GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, zeros, index).unwrap())
 }
 
+/// W8A8: activations are rounded per token, and the sums are integers.
+fn int8_dynamic() -> Weight {
+    let codes = (0..SIZE * SIZE).map(|i| (i * 7 + i / 31) as u8 as i8).collect();
+    let scales: Vec<f32> = values(SIZE).iter().map(|v| v.abs() + 0.1).collect();
+    Arc::new(Int8Dynamic::from_codes([SIZE, SIZE], codes, &scales, DType::F16).unwrap())
+}
+
+/// Of every four entries two are zero under 2:4, else a share of all in no order.
+fn sparse(pattern: SparsePattern, share: f32) -> Weight {
+    let mut values = values(SIZE * SIZE);
+    for (i, value) in values.iter_mut().enumerate() {
+        let zero = match pattern {
+            SparsePattern::TwoOfFour => (i + i / 4) % 4 < 2,
+            SparsePattern::Bitmask => value.abs() < share,
+        };
+        if zero {
+            *value = 0.0;
+        }
+    }
+    Arc::new(Sparse::from_dense(pattern, DType::F16, [SIZE, SIZE], &values).unwrap())
+}
+
+fn sparse_int4() -> Weight {
+    let spec = GroupedIntSpec {
+        bits: Bits::FOUR,
+        group_size: GroupSize::Columns(128),
+        symmetric: true,
+        scale_dtype: DType::F16,
+        group_index: false,
+    };
+    let codes: Vec<u8> =
+        (0..SIZE * SIZE).map(|i| if (i + i / 4) % 4 < 2 { 8 } else { (i % 15) as u8 }).collect();
+    let scales: Vec<f32> = values(SIZE * SIZE / 128).iter().map(|v| v.abs() + 0.1).collect();
+    let dense = GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, None).unwrap();
+    Arc::new(Sparse::from_grouped_int(SparsePattern::TwoOfFour, &dense).unwrap())
+}
+
 fn kinds() -> Vec<(&'static str, Weight)> {
     vec![
         ("f32", dense(DType::F32, Layout::OutIn)),
@@ -47,11 +87,16 @@ fn kinds() -> Vec<(&'static str, Weight)> {
         ("f16_in_out", dense(DType::F16, Layout::InOut)),
         ("f8_e4m3", dense(DType::F8E4M3, Layout::OutIn)),
         ("int8", grouped(8, true, false)),
+        ("int8_dynamic", int8_dynamic()),
         ("int4", grouped(4, true, false)),
         ("int4_asymmetric", grouped(4, false, false)),
         ("int4_g_idx", grouped(4, true, true)),
         ("int3", grouped(3, true, false)),
         ("int2", grouped(2, true, false)),
+        ("sparse_50_f16", sparse(SparsePattern::Bitmask, 0.5)),
+        ("sparse_70_f16", sparse(SparsePattern::Bitmask, 0.7)),
+        ("sparse_2:4_f16", sparse(SparsePattern::TwoOfFour, 0.5)),
+        ("sparse_2:4_int4", sparse_int4()),
     ]
 }
 

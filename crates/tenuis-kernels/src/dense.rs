@@ -6,7 +6,7 @@ mod gemv;
 use crate::block::Block;
 use crate::dispatch::Isa;
 use crate::{LinearOp, block, check_lengths, gemm, tile};
-use element::{Bf16, Element, F16, F32};
+pub(crate) use element::{Bf16, Element, F16, F32};
 use gemv::{Axpy, Dots};
 use std::marker::PhantomData;
 use std::ops::Range;

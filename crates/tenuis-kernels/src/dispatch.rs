@@ -34,6 +34,9 @@ pub(crate) trait Lanes: Copy {
     /// Eight little-endian bf16 of any alignment.
     fn read_bf16(self, bytes: &[u8; 16]) -> Self::Floats;
 
+    /// The first values in the lanes whose bits are set, in their order; zero in the others.
+    fn expand(self, kept: u8, values: Self::Floats) -> Self::Floats;
+
     /// Eight bytes as unsigned integers.
     fn read_u8(self, bytes: [u8; 8]) -> Self::Floats;
 
@@ -48,6 +51,24 @@ pub(crate) trait Lanes: Copy {
     /// The words as signed integers, rounded to f32.
     fn to_floats(self, a: Self::Words) -> Self::Floats;
 }
+
+/// For every byte: the value that each lane takes, counted from the first, and below zero in lanes whose bit is not set.
+static EXPANSION: [[i32; LANES]; 256] = {
+    let mut table = [[-1; LANES]; 256];
+    let mut kept = 0;
+    while kept < 256 {
+        let (mut lane, mut next) = (0, 0);
+        while lane < LANES {
+            if kept >> lane & 1 == 1 {
+                table[kept][lane] = next;
+                next += 1;
+            }
+            lane += 1;
+        }
+        kept += 1;
+    }
+    table
+};
 
 /// A computation that is compiled for every instruction set.
 pub(crate) trait Kernel {
@@ -122,6 +143,9 @@ mod tests {
                 l.read_f32(&bytes),
                 l.read_f16(&halves),
                 l.read_bf16(&halves),
+                l.expand(0b1010_0110, l.load(&values)),
+                l.expand(0xff, product),
+                l.expand(0, product),
                 l.read_u8([0, 1, 127, 128, 200, 255, 9, 64]),
                 l.to_floats(l.sub(l.and(words, l.splat_word(0xf0)), l.splat_word(0x80))),
                 l.to_floats(l.shift_right(words, 28)),

@@ -8,12 +8,13 @@ mod unpack;
 use crate::block::Block;
 use crate::dispatch::{Isa, LANES};
 use crate::{LinearOp, block, check_lengths, scratch, tile};
-use decode::{Runs, Zeros};
+use decode::Runs;
+pub(crate) use decode::Zeros;
 use fused::{Arranged, BLOCK_BYTES, Fused, Grouping};
 use sorted::sorted;
 use std::ops::Range;
 use tenuis_core::{Bits, GroupedInt, Layout, Representation, WeightError};
-use unpack::unpack;
+pub(crate) use unpack::unpack;
 
 /// Rows of `x` up to which products on packed codes beat decoding tiles for a matrix product.
 const FEW_ROWS: usize = 32;

@@ -3,8 +3,8 @@
 //! [`linear_op`] turns a [`Weight`] of any kind into a [`LinearOp`], `y = x Wᵀ + b`. Kinds that have a kernel of their
 //! own run on it; every other kind is decoded a bounded tile of rows at a time and multiplied.
 //!
-//! Activations stay in f32: a result differs from that of the dequantised matrix by f32 rounding alone. Results do not
-//! depend on the number of threads, because the work is cut by shape and a sum is never split between threads.
+//! Activations stay in f32: a result differs from that of the dequantised matrix by f32 rounding alone. The one exception
+//! says so in its name: [`tenuis_core::Int8Dynamic`] rounds each token to eight bits. Results do not depend on the number of threads, because the work is cut by shape and a sum is never split between threads.
 
 #![expect(
     clippy::inline_always,
@@ -12,21 +12,29 @@
 )]
 
 mod block;
+mod composed;
 mod dense;
 mod dispatch;
 mod gemm;
 mod grouped_int;
+mod input_scaled;
+mod int8;
 mod scratch;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod tile;
 
+use composed::{LowRankOp, SumOp};
 use dense::DenseOp;
 use dispatch::Isa;
 use grouped_int::GroupedIntOp;
+use input_scaled::InputScaledOp;
+use int8::Int8Op;
+use sparse::SparseOp;
 use std::fmt::Debug;
 use std::sync::Arc;
-use tenuis_core::{Dense, GroupedInt, Weight, WeightError};
+use tenuis_core::{Dense, GroupedInt, InputScaled, Int8Dynamic, LowRank, Sparse, Sum, Weight, WeightError};
 use tile::TiledOp;
 
 /// Computes `y = x Wᵀ + b` on whatever form `W` has.
@@ -80,6 +88,23 @@ fn linear_op_for(weight: &Weight, isa: Isa) -> Result<Arc<dyn LinearOp>, WeightE
     }
     if let Some(grouped) = weight.downcast::<GroupedInt>() {
         return Ok(Arc::new(GroupedIntOp::new(grouped, isa)?));
+    }
+    if let Some(product) = weight.downcast::<LowRank>() {
+        let (b, a) = (linear_op_for(product.b(), isa)?, linear_op_for(product.a(), isa)?);
+        return Ok(Arc::new(LowRankOp::new(b, a)));
+    }
+    if let Some(sum) = weight.downcast::<Sum>() {
+        let terms = sum.terms().iter().map(|term| linear_op_for(term, isa)).collect::<Result<_, _>>()?;
+        return Ok(Arc::new(SumOp::new(terms)));
+    }
+    if let Some(scaled) = weight.downcast::<InputScaled>() {
+        return Ok(Arc::new(InputScaledOp::new(scaled, isa)?));
+    }
+    if let Some(int8) = weight.downcast::<Int8Dynamic>() {
+        return Ok(Arc::new(Int8Op::new(int8, isa)?));
+    }
+    if let Some(sparse) = weight.downcast::<Sparse>() {
+        return Ok(Arc::new(SparseOp::new(sparse, isa)));
     }
     Ok(Arc::new(TiledOp::new(Arc::clone(weight))?))
 }

@@ -8,8 +8,8 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 use tenuis_core::{
-    Bits, Bytes, Component, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Layout, Representation,
-    Tensor, Weight, WeightError,
+    Bits, Bytes, Component, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, InputScaled, Layout,
+    Representation, Sparse, SparsePattern, Tensor, Weight, WeightError,
 };
 
 /// Largest error of an output relative to `Σ |x·w| + |bias|`: 32 units in the last place. The `gemm` crate keeps one
@@ -164,6 +164,102 @@ fn scales_of_every_type() {
     }
 }
 
+#[test]
+fn scales_of_the_input() {
+    let scale: Vec<f32> = Random(20).floats(96).iter().map(|s| s.abs() + 0.1).collect();
+    for inner in [
+        dense(DType::F16, Layout::InOut, [50, 96], 16),
+        grouped(spec(4, GroupSize::Columns(24), false), [50, 96], 17, |_, _| 0),
+    ] {
+        check(&(Arc::new(InputScaled::new(inner, &scale).unwrap()) as Weight), &ROWS, 21);
+    }
+}
+
+/// Values with zeros: two of four where the pattern asks for that, else about as many as `eighths` say.
+fn sparse(pattern: SparsePattern, dtype: DType, [outs, ins]: [usize; 2], eighths: u32, seed: u32) -> Weight {
+    let mut random = Random(seed);
+    let mut values = random.floats(outs * ins);
+    match pattern {
+        SparsePattern::TwoOfFour => values.chunks_mut(4).for_each(|four| {
+            let at = random.next() as usize;
+            four[at % 4] = 0.0;
+            four[(at + 1 + at / 4 % 3) % 4] = 0.0;
+        }),
+        SparsePattern::Bitmask => values.iter_mut().for_each(|v| {
+            if random.next() % 8 < eighths {
+                *v = 0.0;
+            }
+        }),
+    }
+    Arc::new(Sparse::from_dense(pattern, dtype, [outs, ins], &values).unwrap())
+}
+
+/// The same of a grouped integer weight: codes become their group's zero point.
+fn sparse_codes(pattern: SparsePattern, spec: GroupedIntSpec, [outs, ins]: [usize; 2], seed: u32) -> Weight {
+    let mask = sparse(pattern, DType::F32, [outs, ins], 4, seed).to_dense().unwrap();
+    let groups = spec.group_size.groups(ins).unwrap();
+    let columns = spec.group_size.columns(ins);
+    let index: Vec<u32> = (0..ins).map(|i| (i * 31 % groups) as u32).collect();
+    let mut random = Random(seed);
+    let zeros: Vec<u8> = (0..outs * groups).map(|_| random.next() as u8 & spec.bits.max_code()).collect();
+    let codes: Vec<u8> = (0..outs * ins)
+        .map(|at| {
+            let column = at % ins;
+            let group = if spec.group_index { index[column] as usize } else { column / columns };
+            let zero = if spec.symmetric { spec.bits.mid_code() } else { zeros[at / ins * groups + group] };
+            if mask[at] == 0.0 { zero } else { random.next() as u8 & spec.bits.max_code() }
+        })
+        .collect();
+    let scales: Vec<f32> = random.floats(outs * groups).iter().map(|s| s.abs() + 0.01).collect();
+    let zeros = (!spec.symmetric).then_some(&zeros[..]);
+    let index = spec.group_index.then_some(&index[..]);
+    let grouped = GroupedInt::from_codes(spec, [outs, ins], &codes, &scales, zeros, index).unwrap();
+    Arc::new(Sparse::from_grouped_int(pattern, &grouped).unwrap())
+}
+
+const PATTERNS: [SparsePattern; 2] = [SparsePattern::Bitmask, SparsePattern::TwoOfFour];
+
+#[test]
+fn sparse_of_every_type_and_density() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for shape in [[70, 132], [1, 8], [9, 4], [66, 320]] {
+            check(&sparse(SparsePattern::TwoOfFour, dtype, shape, 0, 21), &ROWS, 22);
+        }
+        for eighths in [0, 4, 7, 8] {
+            for shape in [[70, 133], [1, 8], [9, 1], [66, 320]] {
+                check(&sparse(SparsePattern::Bitmask, dtype, shape, eighths, 23), &ROWS, 24);
+            }
+        }
+    }
+}
+
+#[test]
+fn sparse_integers_of_every_width() {
+    for width in Bits::ALLOWED {
+        for symmetric in [true, false] {
+            for pattern in PATTERNS {
+                for (group_size, ins) in [
+                    (GroupSize::Channel, 132),
+                    (GroupSize::Channel, 320),
+                    (GroupSize::Columns(128), 256),
+                    (GroupSize::Columns(32), 160),
+                    // Groups that are no whole vectors are expanded.
+                    (GroupSize::Columns(12), 48),
+                ] {
+                    check(
+                        &sparse_codes(pattern, spec(width, group_size, symmetric), [35, ins], 25),
+                        &ROWS,
+                        26,
+                    );
+                }
+                let indexed =
+                    GroupedIntSpec { group_index: true, ..spec(width, GroupSize::Columns(32), symmetric) };
+                check(&sparse_codes(pattern, indexed, [19, 128], 27), &ROWS, 28);
+            }
+        }
+    }
+}
+
 /// A kind that nobody here has heard of: row `r` holds `r − i`. Decodes up to `good` rows.
 #[derive(Debug)]
 struct Foreign {
@@ -223,6 +319,7 @@ fn empty_shapes() {
         for width in [3, 4] {
             check(&grouped(spec(width, GroupSize::Channel, true), shape, 1, |_, _| 0), &ROWS, 12);
         }
+        check(&sparse(SparsePattern::Bitmask, DType::F16, shape, 4, 1), &ROWS, 12);
     }
 }
 
@@ -236,6 +333,10 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
     weights
         .extend([3, 4].map(|width| grouped(spec(width, GroupSize::Columns(32), false), shape, 14, |_, _| 0)));
+    for pattern in PATTERNS {
+        weights.push(sparse(pattern, DType::F16, shape, 4, 29));
+        weights.push(sparse_codes(pattern, spec(4, GroupSize::Columns(32), false), shape, 30));
+    }
     for weight in &weights {
         let op = crate::linear_op(weight).unwrap();
         for rows in [1, 3, 300] {
@@ -261,6 +362,8 @@ fn few_rows_do_not_influence_each_other() {
         dense(DType::F32, Layout::OutIn, [50, 96], 16),
         dense(DType::BF16, Layout::InOut, [50, 96], 16),
         grouped(spec(4, GroupSize::Columns(24), false), [50, 96], 17, |_, _| 0),
+        sparse(SparsePattern::Bitmask, DType::F16, [50, 96], 4, 17),
+        sparse_codes(SparsePattern::TwoOfFour, spec(4, GroupSize::Columns(32), false), [50, 96], 17),
     ] {
         let op = crate::linear_op(&weight).unwrap();
         let x = Random(18).floats(4 * 96);
@@ -291,6 +394,14 @@ proptest! {
     ) {
         let layout = if transposed { Layout::InOut } else { Layout::OutIn };
         check(&dense(dtype, layout, [outs, ins], seed), &[rows], seed);
+    }
+
+    #[test]
+    fn sparse_of_any_shape(
+        dtype in prop::sample::select(&[DType::F32, DType::F16, DType::BF16][..]),
+        outs in 1usize..90, ins in 1usize..200, rows in 1usize..40, eighths in 0u32..9, seed: u32,
+    ) {
+        check(&sparse(SparsePattern::Bitmask, dtype, [outs, ins], eighths, seed), &[rows], seed);
     }
 
     #[test]

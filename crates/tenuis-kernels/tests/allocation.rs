@@ -4,7 +4,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Tensor, Weight};
+use tenuis_core::{
+    Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, LowRank, Sparse, SparsePattern, Sum, Tensor,
+    Weight,
+};
 
 /// Counts live bytes and their peak.
 struct Counting;
@@ -68,13 +71,45 @@ fn forward_allocates_tiles_only() {
         let index = group_index.then_some(&index[..]);
         Arc::new(GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, index).unwrap())
     };
+    // Half of the full rank: the product of the factors would be as large as a dense matrix.
+    let low_rank = || -> Weight {
+        let factor = |shape: [usize; 2]| -> Weight {
+            let tensor =
+                Tensor::from_f32(DType::F16, shape.to_vec(), &values[..shape[0] * shape[1]]).unwrap();
+            Arc::new(Dense::new(tensor).unwrap())
+        };
+        Arc::new(LowRank::new(factor([SIZE, SIZE / 2]), factor([SIZE / 2, SIZE])).unwrap())
+    };
+    let two_of_four: Vec<f32> = (0..SIZE * SIZE).map(|i| if i % 4 < 2 { 0.5 } else { 0.0 }).collect();
+    let sparse = |pattern| -> Weight {
+        Arc::new(Sparse::from_dense(pattern, DType::F16, [SIZE, SIZE], &two_of_four).unwrap())
+    };
+    let sparse_int4 = |pattern| -> Weight {
+        let spec = GroupedIntSpec {
+            bits: Bits::FOUR,
+            group_size: GroupSize::Columns(128),
+            symmetric: true,
+            scale_dtype: DType::F16,
+            group_index: false,
+        };
+        let codes: Vec<u8> = two_of_four.iter().map(|v| if *v == 0.0 { 8 } else { 3 }).collect();
+        let scales = vec![0.5; SIZE * SIZE / 128];
+        let dense = GroupedInt::from_codes(spec, [SIZE, SIZE], &codes, &scales, None, None).unwrap();
+        Arc::new(Sparse::from_grouped_int(pattern, &dense).unwrap())
+    };
     let weights = [
+        sparse(SparsePattern::Bitmask),
+        sparse(SparsePattern::TwoOfFour),
+        sparse_int4(SparsePattern::Bitmask),
+        sparse_int4(SparsePattern::TwoOfFour),
         dense(DType::F32),
         dense(DType::F16),
         dense(DType::F8E4M3),
         grouped(4, false),
         grouped(3, false),
         grouped(4, true),
+        low_rank(),
+        Arc::new(Sum::new(vec![grouped(4, false), low_rank()]).unwrap()),
     ];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().unwrap();
     for weight in &weights {

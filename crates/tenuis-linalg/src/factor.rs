@@ -1,11 +1,13 @@
 //! The triangular factor of a Hessian, from which GPTQ and SparseGPT read everything.
 
-mod blocked;
+pub(crate) mod blocked;
 
 use crate::gram::GramView;
 use crate::real::Real;
 use faer::Par;
 use faer::linalg::triangular_inverse::invert_upper_triangular;
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
+use faer::reborrow::ReborrowMut;
 use rayon::prelude::*;
 use std::ops::Range;
 use thiserror::Error;
@@ -91,6 +93,37 @@ impl<T: Real> HessianFactor<T> {
         let target = faer::MatMut::from_row_major_slice_mut(&mut inverse, width, width);
         invert_upper_triangular(target, corner, Par::Seq);
         inverse
+    }
+
+    /// Solves `X · (H + λI) = B` in the place of `B`, whose columns are in the factor's order.
+    ///
+    /// Some rows are solved at a time, so that the bits do not depend on the number of threads.
+    ///
+    /// # Shapes
+    /// `b`: `[rows, features]`, row-major.
+    ///
+    /// ```
+    /// use tenuis_linalg::{Gram, factor_hessian};
+    /// let gram = Gram::from_upper(2, vec![5.0, 2.0, 0.0, 4.0])?;
+    /// let mut x = [9.0, 10.0];
+    /// factor_hessian::<f64>(gram.view(), None, 0.0)?.solve_rows(&mut x);
+    /// assert_eq!(x, [1.0, 2.0]); // [1 2] · [5 2; 2 4]
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `b` is no whole number of rows.
+    pub fn solve_rows(&self, b: &mut [T]) {
+        let n = self.features;
+        assert!(n > 0 && b.len().is_multiple_of(n), "{} values are no rows of {n}", b.len());
+        let factor = faer::MatRef::from_column_major_slice(&self.data, n, n);
+        b.par_chunks_mut(SOLVED_ROWS * n).for_each(|rows| {
+            // R (Rᵀ Xᵀ) = Bᵀ; rows of B are columns of Bᵀ.
+            let count = rows.len() / n;
+            let mut columns = faer::MatMut::from_column_major_slice_mut(rows, n, count);
+            solve_upper_triangular_in_place(factor, columns.rb_mut(), Par::Seq);
+            solve_lower_triangular_in_place(factor.transpose(), columns, Par::Seq);
+        });
     }
 }
 
@@ -189,6 +222,9 @@ fn reversed<T: Real>(
     })?;
     Ok(data)
 }
+
+/// Rows that one task solves for.
+const SOLVED_ROWS: usize = 64;
 
 /// Columns that one task fills: as many as lines of one cache set.
 const COLUMNS: usize = 8;

@@ -55,6 +55,12 @@ impl Gram {
         Ok(Self { features, data })
     }
 
+    /// As [`Gram::from_upper`], where the length is known to be right.
+    pub(crate) fn of_upper(features: usize, data: Vec<f32>) -> Self {
+        debug_assert_eq!(data.len(), features * features);
+        Self { features, data }
+    }
+
     /// Number of input features.
     pub const fn features(&self) -> usize {
         self.features

@@ -16,16 +16,24 @@
 
 pub mod float;
 
+mod eigen;
 mod factor;
 mod gram;
 mod matmul;
+mod project;
 mod real;
 mod stats;
+mod svd;
 mod transpose;
+mod whitening;
 
+pub use eigen::{EigenError, SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 pub use factor::{FactorError, HessianFactor, factor_hessian};
 pub use gram::{Gram, GramError, GramView};
-pub use matmul::{MatMut, MatRef, multiply_add};
+pub use matmul::{MatMut, MatRef, multiply_add, multiply_add_parallel};
+pub use project::project;
 pub use real::Real;
 pub use stats::{LayerStats, Moments, StatsError, StatsNeeds};
+pub use svd::{RandomizedSvd, Svd, SvdError, singular_values, svd, svd_randomized};
 pub use transpose::transpose;
+pub use whitening::{Whitening, WhiteningError, WhiteningMethod, WhiteningOptions};

@@ -98,18 +98,51 @@ pub fn multiply_add<T: Real>(dst: MatMut<'_, T>, alpha: T, lhs: MatRef<'_, T>, r
     }
 }
 
+/// As [`multiply_add`], on all threads of the rayon pool.
+///
+/// The `gemm` crate splits rows and columns among threads, never a sum: the bits do not depend on their number.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn multiply_add_parallel<T: Real>(dst: MatMut<'_, T>, alpha: T, lhs: MatRef<'_, T>, rhs: MatRef<'_, T>) {
+    let MatMut { data, shape, strides } = dst;
+    assert_eq!(shape[0], lhs.shape[0], "rows of the product");
+    assert_eq!(shape[1], rhs.shape[1], "columns of the product");
+    // SAFETY: the view was checked to lie inside a slice that it borrows uniquely. Zero means as many threads as there
+    // are in the pool.
+    #[expect(unsafe_code, reason = "one call behind both forms")]
+    unsafe {
+        multiply_add_with(data.as_mut_ptr(), strides, alpha, lhs, rhs, Parallelism::Rayon(0));
+    }
+}
+
 /// [`multiply_add`] onto a raw destination.
 ///
 /// # Safety
 /// `dst` must be valid for reads and writes at `i·strides[0] + j·strides[1]` for every element of the product, and
 /// nothing else may access these meanwhile.
-#[expect(unsafe_code, reason = "gemm's entry point takes pointers")]
+#[expect(unsafe_code, reason = "writes through the caller's pointer")]
 pub(crate) unsafe fn multiply_add_at<T: Real>(
     dst: *mut T,
     strides: [usize; 2],
     alpha: T,
     lhs: MatRef<'_, T>,
     rhs: MatRef<'_, T>,
+) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { multiply_add_with(dst, strides, alpha, lhs, rhs, Parallelism::None) }
+}
+
+/// # Safety
+/// As [`multiply_add_at`].
+#[expect(unsafe_code, reason = "gemm's entry point takes pointers")]
+unsafe fn multiply_add_with<T: Real>(
+    dst: *mut T,
+    strides: [usize; 2],
+    alpha: T,
+    lhs: MatRef<'_, T>,
+    rhs: MatRef<'_, T>,
+    parallelism: Parallelism,
 ) {
     assert_eq!(lhs.shape[1], rhs.shape[0], "inner dimension");
     let ([rows, inner], columns) = (lhs.shape, rhs.shape[1]);
@@ -139,7 +172,7 @@ pub(crate) unsafe fn multiply_add_at<T: Real>(
             false,
             false,
             false,
-            Parallelism::None,
+            parallelism,
         );
     }
 }

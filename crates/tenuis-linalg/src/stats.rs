@@ -23,7 +23,7 @@ pub enum StatsError {
 pub struct StatsNeeds {
     /// The Gram matrix `XᵀX`: `4·features²` bytes and `rows·features²` FLOPs.
     pub hessian: bool,
-    /// Per channel `Σ|x|`, `Σx²` and `max|x|`.
+    /// Per channel `Σ|x|`, `Σx²`, `max|x|` and `Σx`.
     pub moments: bool,
 }
 
@@ -41,11 +41,17 @@ pub struct Moments {
     sum_abs: Vec<f64>,
     sum_squares: Vec<f64>,
     max_abs: Vec<f32>,
+    sum: Vec<f64>,
 }
 
 impl Moments {
     fn zeros(features: usize) -> Self {
-        Self { sum_abs: vec![0.0; features], sum_squares: vec![0.0; features], max_abs: vec![0.0; features] }
+        Self {
+            sum_abs: vec![0.0; features],
+            sum_squares: vec![0.0; features],
+            max_abs: vec![0.0; features],
+            sum: vec![0.0; features],
+        }
     }
 
     /// `Σ|x|` per channel.
@@ -63,12 +69,18 @@ impl Moments {
         &self.max_abs
     }
 
+    /// `Σx` per channel: the mean times the rows.
+    pub fn sum(&self) -> &[f64] {
+        &self.sum
+    }
+
     fn row(&mut self, x: &[f32]) {
         let sums = self.sum_abs.iter_mut().zip(&mut self.sum_squares).zip(&mut self.max_abs);
-        for (((sum, squares), max), &x) in sums.zip(x) {
+        for ((((abs, squares), max), sum), &x) in sums.zip(&mut self.sum).zip(x) {
             let magnitude = x.abs();
             let wide = f64::from(magnitude);
-            *sum += wide;
+            *sum += f64::from(x);
+            *abs += wide;
             *squares += wide * wide;
             *max = max.max(magnitude);
         }
@@ -78,6 +90,7 @@ impl Moments {
         let add = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
         add(&mut self.sum_abs, &other.sum_abs);
         add(&mut self.sum_squares, &other.sum_squares);
+        add(&mut self.sum, &other.sum);
         self.max_abs.iter_mut().zip(&other.max_abs).for_each(|(t, f)| *t = t.max(*f));
     }
 
@@ -241,6 +254,7 @@ mod tests {
         for channel in 0..3 {
             let values = || x.iter().skip(channel).step_by(3).map(|&v| f64::from(v));
             assert_eq!(moments.sum_abs()[channel], values().map(f64::abs).sum::<f64>());
+            assert_eq!(moments.sum()[channel], values().sum::<f64>());
             assert_eq!(moments.sum_squares()[channel], values().map(|v| v * v).sum::<f64>());
             assert_eq!(f64::from(moments.max_abs()[channel]), values().map(f64::abs).fold(0.0, f64::max));
         }

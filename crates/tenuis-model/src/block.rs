@@ -90,6 +90,53 @@ impl Block {
         }
     }
 
+    /// Puts other parameters into a norm, as they would be stored.
+    ///
+    /// # Errors
+    /// [`ModelError::NoModule`] where the block has no such norm, [`ModelError::Vector`] for another length or where one
+    /// has a bias and the other none.
+    pub fn set_norm(
+        &mut self,
+        module: &str,
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+    ) -> Result<(), ModelError> {
+        let norms = [
+            &mut self.attention_pre,
+            &mut self.attention_post,
+            &mut self.mlp_pre,
+            &mut self.mlp_post,
+            &mut self.q_norm,
+            &mut self.k_norm,
+        ];
+        let Some(norm) = norms.into_iter().flatten().find(|norm| norm.spec().name == module) else {
+            return Err(ModelError::NoModule { block: self.spec.index, module: module.to_owned() });
+        };
+        let spec = norm.spec().clone();
+        let expected = if spec.bias { spec.dim } else { 0 };
+        for (expected, found) in [(spec.dim, weight.len()), (expected, bias.as_ref().map_or(0, Vec::len))] {
+            check_length(module, expected, found)?;
+        }
+        *norm = Norm::new(spec, weight, bias);
+        Ok(())
+    }
+
+    /// Puts another bias into a Linear that has one.
+    ///
+    /// # Errors
+    /// [`ModelError::NoModule`] where there is no such Linear, [`ModelError::Vector`] for another length.
+    pub fn set_bias(&mut self, module: &str, bias: Vec<f32>) -> Result<(), ModelError> {
+        let block = self.spec.index;
+        match self.linears.iter_mut().find(|l| l.spec().name == module) {
+            Some(linear) => {
+                check_length(module, linear.bias().map_or(0, <[f32]>::len), bias.len())?;
+                linear.set_bias(bias);
+                Ok(())
+            }
+            None => Err(ModelError::NoModule { block, module: module.to_owned() }),
+        }
+    }
+
     /// The bytes that weights, biases and norms hold, in RAM or in a mapped file.
     pub fn resident_bytes(&self) -> u64 {
         let norms = [
@@ -217,6 +264,13 @@ impl Block {
         let found = self.linears.iter().find(|l| l.spec().role == role);
         found.ok_or_else(|| ModelError::NoModule { block: self.spec.index, module: format!("{role:?}") })
     }
+}
+
+fn check_length(module: &str, expected: usize, found: usize) -> Result<(), ModelError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(ModelError::Vector { module: module.to_owned(), expected, found })
 }
 
 fn apply(norm: Option<&Norm>, x: &Tensor) -> Result<Tensor, ModelError> {

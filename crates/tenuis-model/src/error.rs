@@ -43,6 +43,16 @@ pub enum ModelError {
         /// That of the weight.
         found: [usize; 2],
     },
+    /// A norm or bias of another length was put into a slot.
+    #[error("{module:?}: a vector of {found} values, the slot takes {expected}")]
+    Vector {
+        /// The module.
+        module: String,
+        /// Values that the slot takes.
+        expected: usize,
+        /// Values that were given.
+        found: usize,
+    },
     /// There is no such Linear in the block.
     #[error("block {block} has no Linear {module:?}")]
     NoModule {

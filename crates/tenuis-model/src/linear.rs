@@ -52,6 +52,10 @@ impl Linear {
         Ok(())
     }
 
+    pub(crate) fn set_bias(&mut self, bias: Vec<f32>) {
+        self.bias = Some(bias.into());
+    }
+
     /// Multiplies.
     ///
     /// # Shapes

@@ -35,12 +35,7 @@ impl Store {
     /// does not, `expected` is returned, and the codec checks the shape when the matrix is loaded.
     pub(crate) fn compressed_shape(&self, module: &str, expected: [usize; 2]) -> Option<[usize; 2]> {
         self.stored.descriptor(module)?;
-        let stated = self.checkpoint.tensor(&format!("{module}.weight_shape")).ok();
-        let stated = stated.and_then(|tensor| tensor.cast::<i64>().ok().map(|values| values.to_vec()));
-        match stated.as_deref() {
-            Some(&[rows, columns]) => Some([rows.try_into().ok()?, columns.try_into().ok()?]),
-            _ => Some(expected),
-        }
+        Some(self.stored.shape(&self.checkpoint, module).unwrap_or(expected))
     }
 
     /// Whether two matrices are stored in the same bytes.

@@ -1,10 +1,14 @@
 //! Text to tokens and back.
 
 use std::path::{Path, PathBuf};
+use tenuis_core::{Checkpoint, CheckpointError};
 use thiserror::Error;
 use tokenizers::{
     DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
 };
+
+/// The file that holds a tokenizer.
+const FILE: &str = "tokenizer.json";
 
 /// Why a tokenizer cannot be used.
 #[derive(Debug, Error)]
@@ -24,6 +28,9 @@ pub enum TokenizerError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The tokenizer within a GGUF file cannot be used.
+    #[error(transparent)]
+    Gguf(Box<CheckpointError>),
     /// The file is not a tokenizer.
     #[error("{}: {problem}", file.display())]
     Malformed {
@@ -74,6 +81,21 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// Reads the tokenizer of a checkpoint: the `tokenizer.json` beside its weights, or that of a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_dir`]; [`TokenizerError::Gguf`] where a file's own tokenizer cannot be translated.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, vocab: usize) -> Result<Self, TokenizerError> {
+        let dir = checkpoint.dir();
+        if !checkpoint.is_gguf() || dir.join(FILE).exists() {
+            return Self::from_dir(dir, vocab);
+        }
+        let bytes = checkpoint.tokenizer_json().map_err(|source| TokenizerError::Gguf(Box::new(source)))?;
+        let bytes = bytes.ok_or_else(|| TokenizerError::Missing { dir: dir.to_owned() })?;
+        let file = checkpoint.shard_files().next().unwrap_or(dir);
+        Self::from_bytes(bytes, file.to_owned(), vocab)
+    }
+
     /// Reads `tokenizer.json` of a model's directory; `vocab` is the size of the model's vocabulary.
     ///
     /// A tokenizer with fewer tokens than the model is taken: models pad their vocabulary.
@@ -82,11 +104,15 @@ impl Tokenizer {
     /// [`TokenizerError::Missing`], [`TokenizerError::Malformed`], or [`TokenizerError::Vocabulary`] for a tokenizer
     /// with a token that the model does not have.
     pub fn from_dir(dir: &Path, vocab: usize) -> Result<Self, TokenizerError> {
-        let file = dir.join("tokenizer.json");
+        let file = dir.join(FILE);
         let bytes = std::fs::read(&file).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => TokenizerError::Missing { dir: dir.to_owned() },
             _ => TokenizerError::Io { file: file.clone(), source },
         })?;
+        Self::from_bytes(bytes, file, vocab)
+    }
+
+    fn from_bytes(bytes: Vec<u8>, file: PathBuf, vocab: usize) -> Result<Self, TokenizerError> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|e| TokenizerError::Malformed { file: file.clone(), problem: e.to_string() })?;
         let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, number)| *number);

@@ -6,7 +6,7 @@ use crate::observer::Observer;
 use crate::recipe::LoadedRecipe;
 use crate::registry;
 use crate::stage::model_scope::{self, ModelInputs};
-use crate::stage::{self, StageJob};
+use crate::stage::{self, Forms, StageJob};
 use crate::text::Text;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -81,14 +81,18 @@ impl Workshop<'_> {
         calibration: Option<&Text>,
     ) -> Result<(), RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
+        let mut forms = Forms::stored(model, self.codecs)?;
         for (index, technique) in techniques.iter().enumerate() {
             model_scope::check(self, model, loaded, index, technique, calibration)?;
-            if technique.scope() == Scope::Group {
-                stage::check_targets(model, loaded, index, technique, self.codecs)?;
-            }
+            let targets = match technique.scope() {
+                Scope::Group => Some(stage::check_targets(model, loaded, index, technique)?),
+                Scope::Model => None,
+            };
+            forms.pass(loaded, index, technique, targets.as_ref())?;
         }
-        calibration_for(model, loaded, &techniques, calibration)?;
-        Ok(())
+        let needy = needy(loaded, &techniques)?;
+        calibration_for(model, loaded, &techniques, &needy, calibration)?;
+        stage::rehearsal::rehearse(model, loaded, &techniques)
     }
 
     /// Applies a recipe to the model's checkpoint and writes the result to `target`.
@@ -107,7 +111,8 @@ impl Workshop<'_> {
     ) -> Result<Candidate, RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
         let text = calibration;
-        let calibration = calibration_for(model, loaded, &techniques, text)?;
+        let needy = needy(loaded, &techniques)?;
+        let calibration = calibration_for(model, loaded, &techniques, &needy, text)?;
         let recipe = &loaded.recipe;
         let started = Instant::now();
         let mut key = model.checkpoint().hash().to_hex().to_string();
@@ -123,19 +128,21 @@ impl Workshop<'_> {
                 Scope::Group => None,
             };
             let learns_from = inputs.as_ref().map(ModelInputs::identity);
-            key = stage_key(&key, technique, loaded, index, calibration.as_ref(), learns_from);
+            let calibrated = calibration.as_ref().filter(|_| needy[index]);
+            key = stage_key(&key, technique, loaded, index, calibrated, learns_from);
             let reused = if self.options.fresh { None } else { finished(&dir, &key) };
             let record = if let Some(record) = reused {
                 record
             } else {
                 all_reused = false;
+                check_originals(technique, loaded, &records)?;
                 let job = StageJob {
                     loaded,
                     index,
                     technique,
                     input: &input,
                     source: model.checkpoint(),
-                    calibration: calibration.as_ref(),
+                    calibration: calibrated,
                     target: &dir,
                 };
                 let provenance = |record: &StageRecord| {
@@ -171,14 +178,45 @@ impl Workshop<'_> {
     }
 }
 
+/// Which stages need the model to be run on calibration text.
+fn needy(loaded: &LoadedRecipe, techniques: &[Technique]) -> Result<Vec<bool>, RunError> {
+    let needs = |(index, technique): (usize, &Technique)| {
+        let statistics = model_scope::wanted(loaded, index, technique)?;
+        Ok(stage::needs_data(technique.capabilities()) || statistics.any())
+    };
+    techniques.iter().enumerate().map(needs).collect()
+}
+
+/// A technique that compares weights with the uncompressed ones cannot follow one that moved scales between tensors.
+fn check_originals(
+    technique: &Technique,
+    loaded: &LoadedRecipe,
+    before: &[StageRecord],
+) -> Result<(), RunError> {
+    let folded = before.iter().find(|record| stage::has_folded(record));
+    match folded.filter(|_| technique.scope() == Scope::Group && technique.capabilities().needs_original()) {
+        None => Ok(()),
+        Some(earlier) => Err(RunError::Unsupported {
+            technique: technique.id().to_owned(),
+            recipe: loaded.recipe.name.clone(),
+            problem: format!(
+                "compares weights with the uncompressed ones, but {} has folded scales into other tensors; put it before \
+                 that stage, or turn the scales off there",
+                earlier.technique
+            ),
+        }),
+    }
+}
+
 /// Cuts the calibration text as the recipe asks, where any of its techniques needs it.
 fn calibration_for(
     model: &Model,
     loaded: &LoadedRecipe,
-    techniques: &[&Technique],
+    techniques: &[Technique],
+    needy: &[bool],
     text: Option<&Text>,
 ) -> Result<Option<Calibration>, RunError> {
-    let Some(needy) = techniques.iter().find(|t| stage::needs_data(t.capabilities())) else {
+    let Some(needy) = techniques.iter().zip(needy).find(|(_, needy)| **needy).map(|(t, _)| t) else {
         return Ok(None);
     };
     let text = text.ok_or_else(|| RunError::NoCalibration {
@@ -204,7 +242,6 @@ fn stage_key(
     learns_from: Option<&Value>,
 ) -> String {
     let stage = &loaded.recipe.stages[index];
-    let needs_data = stage::needs_data(technique.capabilities());
     let mut identity = json!({
         "input": input,
         "technique": technique.id(),
@@ -212,7 +249,7 @@ fn stage_key(
         "plugin": technique.plugin_hash(),
         "stage": stage,
         "seed": loaded.recipe.seed,
-        "calibration": calibration.filter(|_| needs_data).map(Calibration::source),
+        "calibration": calibration.map(Calibration::source),
     });
     if let Some(inputs) = learns_from {
         identity["inputs"] = inputs.clone();

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use tenuis_core::{CheckpointError, StorageError, TensorError, WeightError};
 use tenuis_eval::EvalError;
+use tenuis_export::ExportError;
 use tenuis_host::{PluginError, SchemaProblem};
 use tenuis_linalg::StatsError;
 use tenuis_model::{ModelError, TokenizerError};
@@ -26,6 +27,24 @@ pub enum RunError {
     /// A model could not be run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A checkpoint could not be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// What was written is not what it was made of.
+    #[error(
+        "{}: {what} came back as {found}, expected {expected}; nothing was kept: check memory and disk, then report it",
+        dir.display()
+    )]
+    RoundTrip {
+        /// Where it was written.
+        dir: PathBuf,
+        /// The tensor and place, or the logit.
+        what: String,
+        /// What was in memory.
+        expected: String,
+        /// What was read.
+        found: String,
+    },
     /// A tokenizer is missing, does not fit the model or cannot read a text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

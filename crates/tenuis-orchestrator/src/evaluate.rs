@@ -86,7 +86,7 @@ pub fn evaluate(
     let mut warnings = checkpoint.warnings().to_vec();
     let model = Model::open(checkpoint, codecs)?;
     warnings.extend_from_slice(model.warnings());
-    let tokenizer = Tokenizer::from_dir(&request.model, model.spec().vocab)?;
+    let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
     let max_positions = model.spec().max_positions;
     let seq_len = request.seq_len.unwrap_or_else(|| max_positions.min(2048));
     if seq_len > max_positions {
@@ -159,7 +159,7 @@ pub fn evaluate(
             name: subject.name.to_owned(),
             recipe: made.and_then(|(recipe, _)| serde_json::to_value(recipe).ok()),
             checkpoint: made.map_or(&request.model, |(_, c)| &c.dir).display().to_string(),
-            size: Size::of(subject.model, baseline_bytes),
+            size: Size::of(subject.model, baseline_bytes)?,
             quality,
             speed,
             memory,

@@ -7,9 +7,11 @@ mod calibration;
 mod compress;
 mod error;
 mod evaluate;
+mod export;
 mod observer;
 mod recipe;
 mod registry;
+mod round_trip;
 mod stage;
 mod text;
 
@@ -17,11 +19,15 @@ pub use calibration::Calibration;
 pub use compress::{Candidate, CompressOptions, Workshop};
 pub use error::RunError;
 pub use evaluate::{EvalRequest, MemoryProbe, evaluate, write_report};
+pub use export::{Exported, export};
 pub use observer::{Observer, Silent};
 pub use recipe::{
     BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, StageData, Targets,
     builtin_recipes,
 };
+pub use round_trip::RoundTrip;
+/// The formats of other programs.
+pub use tenuis_export as formats;
 /// The plugin loader.
 pub use tenuis_host as plugin;
 pub use text::Text;

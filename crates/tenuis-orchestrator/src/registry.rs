@@ -8,12 +8,11 @@ use tenuis_host::{PluginError, PluginRegistry, Technique};
 
 /// Looks every stage's technique up and checks its options against the technique's own schema, before any work.
 ///
+/// The techniques are seeded with the recipe's seed.
+///
 /// # Errors
 /// [`RunError::Recipe`] with the line of the technique or option, and the known techniques or allowed values.
-pub(crate) fn resolve<'r>(
-    registry: &'r PluginRegistry,
-    loaded: &LoadedRecipe,
-) -> Result<Vec<&'r Technique>, RunError> {
+pub(crate) fn resolve(registry: &PluginRegistry, loaded: &LoadedRecipe) -> Result<Vec<Technique>, RunError> {
     let mut techniques = Vec::with_capacity(loaded.recipe.stages.len());
     for (index, stage) in loaded.recipe.stages.iter().enumerate() {
         let technique = registry
@@ -26,7 +25,7 @@ pub(crate) fn resolve<'r>(
             let pointer = format!("/stages/{index}/options{pointer}");
             return Err(loaded.origin.error(&pointer, message).into());
         }
-        techniques.push(technique);
+        techniques.push(technique.seeded(loaded.recipe.seed));
     }
     Ok(techniques)
 }
@@ -41,9 +40,16 @@ fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginE
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 4] = [
+const HOMES: [(&str, &str); 11] = [
     ("cast", "tenuis-quant"),
     ("rtn", "tenuis-quant"),
     ("gptq", "tenuis-quant"),
     ("distill", "tenuis-distill"),
+    ("prune-channels", "tenuis-prune"),
+    ("prune-heads", "tenuis-prune"),
+    ("prune-blocks", "tenuis-prune"),
+    ("svd", "tenuis-lowrank"),
+    ("asvd", "tenuis-lowrank"),
+    ("svdllm", "tenuis-lowrank"),
+    ("correct", "tenuis-lowrank"),
 ];

@@ -133,6 +133,7 @@ impl<T: GroupTechnique> GroupTable for Tag<T> {
             destroy: Some(destroy::<T>),
             decode: (!T::KINDS.is_empty()).then_some(decode::<T>),
             ext: None,
+            model_statistics: None,
         }))
     }
 }

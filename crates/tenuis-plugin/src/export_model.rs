@@ -44,6 +44,7 @@ impl<T: ModelTechnique> ModelTable for &Tag<T> {
             destroy: Some(destroy::<T>),
             decode: (!T::KINDS.is_empty()).then_some(decode::<T>),
             ext: None,
+            model_statistics: Some(model_statistics::<T>),
         }))
     }
 }
@@ -87,6 +88,24 @@ unsafe extern "C" fn model_estimate<T: ModelTechnique>(
         if !ram_bytes.is_null() {
             // SAFETY: not null, and the host's place for it.
             unsafe { *ram_bytes = bytes };
+        }
+        Ok(())
+    };
+    // SAFETY: the host's error buffer.
+    unsafe { guarded(err, work) }
+}
+
+unsafe extern "C" fn model_statistics<T: ModelTechnique>(
+    job: *mut c_void,
+    wanted: *mut u64,
+    err: *mut tn_err,
+) -> i32 {
+    let work = || {
+        // SAFETY: the host passes its own job.
+        let job = unsafe { job_of::<T>(job)? };
+        if !wanted.is_null() {
+            // SAFETY: not null, and the host's place for it.
+            unsafe { *wanted = job.technique.statistics().bits() };
         }
         Ok(())
     };

@@ -179,6 +179,7 @@ pub struct Group<'a> {
     block: Option<u32>,
     n_blocks: u32,
     rows: u64,
+    producer: Option<TensorView<'a>>,
 }
 
 impl<'a> Group<'a> {
@@ -199,6 +200,7 @@ impl<'a> Group<'a> {
                 block: (raw.block < raw.n_blocks).then_some(raw.block),
                 n_blocks: raw.n_blocks,
                 rows: raw.calib_rows,
+                producer: TensorView::read(raw.producer)?,
             })
         }
     }
@@ -248,6 +250,26 @@ impl<'a> Group<'a> {
     /// The rows (tokens) that the statistics were taken over.
     pub const fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The channel of its producer that each input channel comes from, `[in]`; `None` where the producer takes no scale.
+    ///
+    /// Scales for [`Emitter::fold`](crate::Emitter::fold) that are equal wherever these are equal are folded into the
+    /// producer; others, and all where this is `None`, are divided out at run time.
+    ///
+    /// # Errors
+    /// [`TechniqueError`] where the host passed another type or shape.
+    pub fn producer(&self) -> Result<Option<Vec<usize>>, TechniqueError> {
+        let Some(channels) = &self.producer else { return Ok(None) };
+        let wrong = || TechniqueError::invalid("the producer's channels have another type or shape");
+        if channels.dtype() != DType::I32 || channels.shape() != [self.in_features()] {
+            return Err(wrong());
+        }
+        let channels = channels.bytes()?.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes));
+        channels
+            .map(|channel| usize::try_from(channel).map_err(|_| wrong()))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     pub(crate) fn shape(&self) -> GroupShape {

@@ -59,6 +59,11 @@ impl Host<'_> {
         self.raw.thread_budget.max(1) as usize
     }
 
+    /// What seeds whatever is drawn at random, unless the options say otherwise; 0 where the host has none.
+    pub const fn seed(&self) -> u64 {
+        self.raw.seed
+    }
+
     /// Whether the technique should stop.
     pub fn cancelled(&self) -> bool {
         // SAFETY: the host's function with its own context, here and below.

@@ -107,7 +107,7 @@ pub use group::{Group, GroupShape, Linear, LinearShape, Moments, StoredWeight};
 pub use host::{Host, LogLevel};
 pub use model::{CheckpointView, Model, Tokens};
 pub use model_emit::{ModelEmitter, Source};
-pub use technique::{Capabilities, GroupTechnique, ModelTechnique, Rows};
+pub use technique::{Capabilities, GroupTechnique, ModelTechnique, Rows, Statistics};
 pub use tensor::TensorView;
 
 // What an author needs beside this crate.

@@ -320,7 +320,10 @@ impl<'a> Model<'a> {
         self.valid.as_ref()
     }
 
-    /// What the host measured, such as `block_similarity`; any of it may be absent.
+    /// What the host measured, such as `block_similarity`: what [`ModelTechnique::statistics`] asked for, and `rows`, the
+    /// number of calibration rows (tokens) as i64. Any of it may be absent.
+    ///
+    /// [`ModelTechnique::statistics`]: crate::ModelTechnique::statistics
     pub fn statistic(&self, key: &str) -> Option<&TensorView<'a>> {
         self.statistics.get(key)
     }

@@ -58,6 +58,34 @@ impl Capabilities {
     }
 }
 
+/// What a model technique makes use of that the host measures on the calibration text; see [`Model::statistic`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Statistics(u64);
+
+impl Statistics {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Of every input that Linears share, `moments/{first module}`, f32 `[4, in]`: Σ|x|, Σx², max|x|, Σx.
+    pub const MOMENTS: Self = Self(abi::TN_STATISTIC_MOMENTS);
+    /// Of the input of attention's output projection, `gram/{module}`: XᵀX, f32 `[in, in]`, upper triangle.
+    pub const GRAM_ATTENTION: Self = Self(abi::TN_STATISTIC_GRAM_ATTENTION);
+    /// Of the input of the feed-forward part's last Linear: as [`GRAM_ATTENTION`](Self::GRAM_ATTENTION).
+    pub const GRAM_FEED_FORWARD: Self = Self(abi::TN_STATISTIC_GRAM_FEED_FORWARD);
+    /// `block_similarity`, f32 `[n_blocks]`: the mean cosine of what goes into a block and what comes out.
+    pub const BLOCK_SIMILARITY: Self = Self(abi::TN_STATISTIC_BLOCK_SIMILARITY);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The bits of the ABI.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// A tile of a group's input.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
@@ -172,6 +200,11 @@ pub trait ModelTechnique: Sized + Send + 'static {
     /// [`TechniqueError::unsupported`] with the reason.
     fn accepts(&self, _descriptor: &Value) -> Result<(), TechniqueError> {
         Ok(())
+    }
+
+    /// What it makes use of that the host measures on the calibration text. By default nothing.
+    fn statistics(&self) -> Statistics {
+        Statistics::NONE
     }
 
     /// The peak of RAM in bytes beside the checkpoints; `None`, the default, where that is not known.

@@ -323,7 +323,7 @@ impl GptqConfig {
     }
 }
 
-fn check(
+pub(crate) fn check(
     option: &'static str,
     value: impl Display,
     holds: bool,
@@ -333,7 +333,7 @@ fn check(
 }
 
 #[cfg(feature = "schema")]
-mod schema;
+pub(crate) mod schema;
 
 #[cfg(test)]
 mod tests;

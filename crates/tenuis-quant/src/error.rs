@@ -57,6 +57,27 @@ pub enum QuantError {
     /// GPTQ cannot work with these statistics, and the configuration forbids to fall back.
     #[error("GPTQ is impossible: {0}")]
     NoFallback(FallbackReason),
+    /// AWQ's search is of no use, and the configuration forbids to fall back.
+    #[error("AWQ is impossible: {0}")]
+    NoAwq(FallbackReason),
+    /// The inputs are no whole number of rows, or none.
+    #[error("{values} input values are no rows of {in_features} input features")]
+    Inputs {
+        /// Values that were given.
+        values: usize,
+        /// Columns of the weight.
+        in_features: usize,
+    },
+    /// A scale of the input channels has another length, or is not positive everywhere.
+    #[error(
+        "a scale of {found} values for {in_features} input features; needed is a positive number for each"
+    )]
+    Scale {
+        /// Values in the scale.
+        found: usize,
+        /// Columns of the weight.
+        in_features: usize,
+    },
     /// The result could not be stored.
     #[error(transparent)]
     Weight(#[from] WeightError),

@@ -14,7 +14,7 @@ use tenuis_linalg::Real;
 
 /// How grids are fitted; the same for every group of a weight.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GridFit<T> {
+pub struct GridFit<T> {
     max_code: T,
     mid_code: T,
     symmetric: bool,
@@ -24,20 +24,24 @@ pub(crate) struct GridFit<T> {
 
 /// `w ≈ scale · (clamp(round(w / scale) + zero, 0, max_code) − zero)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Grid<T> {
-    pub(crate) scale: T,
-    pub(crate) zero: T,
+pub struct Grid<T> {
+    /// The distance between neighbouring values.
+    pub scale: T,
+    /// The code of zero.
+    pub zero: T,
 }
 
 #[expect(clippy::inline_always, reason = "inner loops, compiled once for each instruction set")]
 impl<T: Real> Grid<T> {
+    /// The code of the nearest value, halves to even, as a float.
     #[inline(always)]
-    pub(crate) fn code(self, value: T, max_code: T) -> T {
+    pub fn code(self, value: T, max_code: T) -> T {
         ((value / self.scale).round_even() + self.zero).larger(T::ZERO).smaller(max_code)
     }
 
+    /// The value of a code.
     #[inline(always)]
-    pub(crate) fn value(self, code: T) -> T {
+    pub fn value(self, code: T) -> T {
         self.scale * (code - self.zero)
     }
 
@@ -47,7 +51,8 @@ impl<T: Real> Grid<T> {
 }
 
 impl<T: Real> GridFit<T> {
-    pub(crate) fn new(bits: Bits, symmetric: bool, scale_dtype: ScaleDtype, mse: Option<MseSearch>) -> Self {
+    /// Grids of so many bits whose scales are stored in a type, with a search for the clipping where one is given.
+    pub fn new(bits: Bits, symmetric: bool, scale_dtype: ScaleDtype, mse: Option<MseSearch>) -> Self {
         Self {
             max_code: T::of_f32(f32::from(bits.max_code())),
             mid_code: T::of_f32(f32::from(bits.mid_code())),
@@ -58,23 +63,23 @@ impl<T: Real> GridFit<T> {
     }
 
     /// The largest code.
-    pub(crate) const fn max_code(&self) -> T {
+    pub const fn max_code(&self) -> T {
         self.max_code
     }
 
     /// Whether [`GridFit::search`] finds another grid than [`GridFit::span`].
-    pub(crate) const fn searches(&self) -> bool {
+    pub const fn searches(&self) -> bool {
         self.mse.is_some()
     }
 
     /// The grid that spans a range of values, extended to hold zero.
-    pub(crate) fn span(&self, min: T, max: T) -> Grid<T> {
+    pub fn span(&self, min: T, max: T) -> Grid<T> {
         let (min, max) = self.widen(min, max);
         self.over(min, max)
     }
 
     /// The grid of a group: spans its range, or the clipped range with the least error.
-    pub(crate) fn search(&self, values: &[f32]) -> Grid<T> {
+    pub fn search(&self, values: &[f32]) -> Grid<T> {
         let (min, max) = values.iter().fold((0.0f32, 0.0f32), |(min, max), &v| (min.min(v), max.max(v)));
         let (min, max) = self.widen(T::of_f32(min), T::of_f32(max));
         let mut best = self.over(min, max);

@@ -1,4 +1,5 @@
-//! Rounds weight matrices to a few bits: round to nearest ([`rtn`]) and error-compensating ([`gptq`]).
+//! Rounds weight matrices to a few bits: to nearest ([`rtn`]), with error compensation ([`gptq`]), or after scaling what
+//! the activations say matters ([`awq()`], [`smooth_scale`]).
 //!
 //! Pure functions on matrices. A weight is a row-major f32 slice `[out_features, in_features]`, the result a
 //! [`tenuis_core::GroupedInt`] and a [`QuantReport`] that says what happened on the way.
@@ -24,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod awq;
 mod config;
 mod error;
 mod gptq;
@@ -31,13 +33,19 @@ mod grid;
 mod proxy;
 mod report;
 mod rtn;
+mod smooth;
 
+pub use awq::{
+    Awq, AwqConfig, Clip, FoundScale, awq, awq_clip, awq_round, awq_scale, search_scale, share_channels,
+};
 pub use config::{FallbackPolicy, GptqConfig, GroupSizing, MseSearch, Precision, RtnConfig, ScaleDtype};
 pub use error::QuantError;
 pub use gptq::{GptqFactor, gptq};
+pub use grid::{Grid, GridFit};
 pub use proxy::proxy_error;
 pub use report::{FallbackReason, QuantReport, Quantized};
 pub use rtn::rtn;
+pub use smooth::{Int8DynamicConfig, SmoothQuantConfig, column_max_abs, int8_per_channel, smooth_scale};
 
 /// The statistics that [`gptq()`] reads; re-exported so that one dependency is enough.
 pub use tenuis_linalg as linalg;

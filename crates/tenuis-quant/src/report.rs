@@ -60,6 +60,16 @@ pub enum FallbackReason {
     },
     /// The corrections overflowed.
     Diverged,
+    /// The mean magnitude of an input channel is not finite.
+    NonFiniteActivations {
+        /// The channel.
+        channel: usize,
+    },
+    /// No candidate of a search had a finite loss.
+    NonFiniteSearch {
+        /// Candidates that were tried.
+        candidates: u32,
+    },
 }
 
 impl fmt::Display for FallbackReason {
@@ -76,6 +86,12 @@ impl fmt::Display for FallbackReason {
                 f,
                 "the Hessian is not positive definite, not even with damping {damp_percent} (tried {attempts})"
             ),
+            Self::NonFiniteActivations { channel } => {
+                write!(f, "the activations of input channel {channel} are not finite")
+            }
+            Self::NonFiniteSearch { candidates } => {
+                write!(f, "none of {candidates} candidates has a finite loss")
+            }
             Self::Diverged => f.write_str("the corrections overflowed"),
         }
     }

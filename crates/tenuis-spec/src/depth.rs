@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 /// The names under which configurations say how many layers there are.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "n_layer"];
+/// The names of dimensions that may be a list with a number for each layer.
+const DIMENSIONS: [&str; 5] =
+    ["num_attention_heads", "num_key_value_heads", "intermediate_size", "n_head", "n_inner"];
 /// The value of `layer_types` for a layer with a window, and for one without.
 const TYPES: [&str; 2] = ["sliding_attention", "full_attention"];
 
@@ -83,14 +86,13 @@ impl DecoderSpec {
             let marks = rotary.map(|rope| Value::from(u8::from(rope)));
             fields.entry("no_rope_layers").or_insert_with(|| marks.collect());
         }
-        let by_layer = |name: &str| {
-            let dimensions = ["num_attention_heads", "num_key_value_heads", "intermediate_size"];
-            name.contains("layer") || dimensions.contains(&name)
-        };
+        let pruned = |name: &str| DIMENSIONS.contains(&name);
         for (name, value) in &mut fields {
             match value.as_array() {
-                Some(list) if list.len() == layers && by_layer(name) => {
-                    *value = keep.iter().map(|&layer| list[layer].clone()).collect();
+                Some(list) if list.len() == layers && (name.contains("layer") || pruned(name)) => {
+                    let kept: Vec<Value> = keep.iter().map(|&layer| list[layer].clone()).collect();
+                    let equal = kept.iter().all(|entry| *entry == kept[0]);
+                    *value = if equal && pruned(name) { kept[0].clone() } else { kept.into() };
                 }
                 _ if COUNTS.contains(&name.as_str()) => *value = keep.len().into(),
                 _ => {}

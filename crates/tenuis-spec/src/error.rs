@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration, or between it and the tensors.
 
+use crate::coupled::DimensionKind;
 use thiserror::Error;
 
 /// Why a configuration gives no spec, or a checkpoint does not fit its spec.
@@ -67,6 +68,50 @@ pub enum SpecError {
         layer: usize,
         /// Its new number.
         place: usize,
+    },
+    /// What is kept is not given for every layer.
+    #[error("what is kept has to be given for each of {layers} layers, not {found}")]
+    KeepLists {
+        /// How many layers there are.
+        layers: usize,
+        /// How many lists were given.
+        found: usize,
+    },
+    /// Nothing would be left of a dimension.
+    #[error("layer {layer}: all {kind} would be removed; keep at least one")]
+    NoUnits {
+        /// The dimension.
+        kind: DimensionKind,
+        /// The layer.
+        layer: usize,
+    },
+    /// Something is to be kept that is not there.
+    #[error("layer {layer}: there is no {unit} among the {kind}, which are 0 to {}", units.saturating_sub(1))]
+    NoUnit {
+        /// The dimension.
+        kind: DimensionKind,
+        /// The layer.
+        layer: usize,
+        /// What was asked for.
+        unit: usize,
+        /// How many there are.
+        units: usize,
+    },
+    /// What is kept is not in ascending order, or named twice.
+    #[error("layer {layer}: the {kind} to keep have to be given in ascending order, each once")]
+    UnitOrder {
+        /// The dimension.
+        kind: DimensionKind,
+        /// The layer.
+        layer: usize,
+    },
+    /// The configuration of the family cannot describe what is left.
+    #[error("the configuration of this family cannot describe fewer {kind}: {problem}")]
+    Unsayable {
+        /// The dimension.
+        kind: DimensionKind,
+        /// What would go wrong.
+        problem: String,
     },
 }
 

@@ -22,6 +22,7 @@
 
 mod check;
 mod config;
+mod coupled;
 mod decoder;
 mod depth;
 mod error;
@@ -29,8 +30,10 @@ mod family;
 mod layer;
 mod linear;
 mod rope;
+mod width;
 
 pub use check::{HeadSource, TensorSpec};
+pub use coupled::{CoupledDimension, CoupledPart, DimensionKind, Side, TensorCut};
 pub use decoder::{DecoderSpec, Embedding, Positions};
 pub use depth::KeptLayers;
 pub use error::SpecError;
@@ -39,5 +42,6 @@ pub use layer::{
     Activation, AttentionSpec, FusedOrder, LayerNorms, LayerSpec, MlpSpec, NormKind, NormSpec, QkNorm,
     QkvSpec, Residual,
 };
-pub use linear::{InputGroup, LinearSpec, Producer, Role};
+pub use linear::{InputGroup, LinearSpec, Producer, ProducerRows, Role};
 pub use rope::{Frequencies, RopeScaling, RopeSpec};
+pub use width::KeptUnits;

@@ -1,6 +1,6 @@
 //! The Linears of a layer: what they are called, which share an input, and what produces that input.
 
-use crate::layer::{LayerSpec, MlpSpec, QkvSpec, Residual};
+use crate::layer::{Activation, AttentionSpec, FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual};
 use serde::{Deserialize, Serialize};
 use tenuis_core::Layout;
 
@@ -95,17 +95,62 @@ impl InputGroup {
     }
 }
 
-/// What a group's input comes from, as far as a scale per input channel can be folded into it exactly: input channel
-/// `i` is output channel `i` of the producer times something that does not depend on its scale.
+/// What a group's input comes from, as far as a positive scale per input channel can be folded into it exactly: every
+/// input channel is one output channel of the producer times something that does not depend on its scale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Producer {
-    /// A norm's weight (and bias).
-    Norm(String),
+    /// A norm's weight (and bias): input channel `i` is its channel `i`.
+    Norm {
+        /// The module.
+        name: String,
+    },
     /// A Linear's rows (and bias).
-    Linear(String),
-    /// Nothing that takes a scale: a nonlinearity or repeated heads stand between, or the residual stream itself.
+    Linear {
+        /// The module.
+        name: String,
+        /// Which row each input channel comes from.
+        rows: ProducerRows,
+    },
+    /// Nothing that takes a scale: a curved nonlinearity stands between, or it is the residual stream itself.
     None,
+}
+
+/// The row of a producing Linear that an input channel comes from:
+/// `row(i) = first + (i div (width · repeat)) · stride + i mod width`.
+///
+/// The value rows of attention are `width = head_dim` wide and each serves `repeat` query heads, so that a scale can be
+/// folded where it is the same for all of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerRows {
+    /// The first row that matters.
+    pub first: usize,
+    /// Rows that lie together.
+    pub width: usize,
+    /// How often these are used one after the other.
+    pub repeat: usize,
+    /// The distance from one such run to the next.
+    pub stride: usize,
+}
+
+impl ProducerRows {
+    /// `count` rows from `first` on, each used once.
+    const fn run(first: usize, count: usize) -> Self {
+        Self { first, width: count, repeat: 1, stride: count }
+    }
+
+    /// The row that input channel `channel` comes from.
+    ///
+    /// ```
+    /// use tenuis_spec::ProducerRows;
+    /// // Two value heads of three, each serving two query heads.
+    /// let rows = ProducerRows { first: 0, width: 3, repeat: 2, stride: 3 };
+    /// let found: Vec<usize> = (0..12).map(|channel| rows.row(channel)).collect();
+    /// assert_eq!(found, [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
+    /// ```
+    pub const fn row(self, channel: usize) -> usize {
+        self.first + channel / (self.width * self.repeat) * self.stride + channel % self.width
+    }
 }
 
 impl LayerSpec {
@@ -125,28 +170,14 @@ impl LayerSpec {
     /// so they stand in the first group.
     pub fn groups(&self) -> Vec<InputGroup> {
         let norm = |norm: &Option<crate::NormSpec>| {
-            norm.as_ref().map_or(Producer::None, |n| Producer::Norm(n.name.clone()))
+            norm.as_ref().map_or(Producer::None, |n| Producer::Norm { name: n.name.clone() })
         };
         let (mlp_first, mlp_last) = self.mlp_linears();
         let attention = &self.attention;
         let mut first =
             InputGroup { linears: self.attention_inputs(), producer: norm(&self.norms.attention_pre) };
-        let o = InputGroup {
-            linears: vec![attention.o.clone()],
-            producer: match &attention.qkv {
-                QkvSpec::Separate { v, .. } if attention.n_q == attention.n_kv => {
-                    Producer::Linear(v.name.clone())
-                }
-                QkvSpec::Separate { .. } | QkvSpec::Fused { .. } => Producer::None,
-            },
-        };
-        let last = InputGroup {
-            linears: vec![mlp_last],
-            producer: match &self.mlp {
-                MlpSpec::Gated { up, .. } => Producer::Linear(up.name.clone()),
-                MlpSpec::FusedGated { .. } | MlpSpec::Plain { .. } => Producer::None,
-            },
-        };
+        let o = InputGroup { linears: vec![attention.o.clone()], producer: attention.values() };
+        let last = InputGroup { linears: vec![mlp_last], producer: self.mlp.inner_producer() };
         if self.mlp_shares_attention_input() {
             first.linears.extend(mlp_first);
             return vec![first, o, last];
@@ -173,5 +204,36 @@ impl LayerSpec {
             MlpSpec::FusedGated { gate_up, down, .. } => (vec![gate_up.clone()], down.clone()),
             MlpSpec::Plain { fc1, fc2, .. } => (vec![fc1.clone()], fc2.clone()),
         }
+    }
+}
+
+impl AttentionSpec {
+    /// The rows that produce the values. Attention only mixes values over positions, so a factor on a row passes
+    /// through it; a row that serves several query heads has one factor for all of them.
+    fn values(&self) -> Producer {
+        let (width, repeat) = (self.head_dim, self.n_q / self.n_kv);
+        let (linear, first, stride) = match &self.qkv {
+            QkvSpec::Separate { v, .. } => (v, 0, width),
+            QkvSpec::Fused { qkv, order: FusedOrder::Blocks } => (qkv, (self.n_q + self.n_kv) * width, width),
+            QkvSpec::Fused { qkv, order: FusedOrder::PerGroup } => {
+                (qkv, (repeat + 1) * width, (repeat + 2) * width)
+            }
+        };
+        Producer::Linear { name: linear.name.clone(), rows: ProducerRows { first, width, repeat, stride } }
+    }
+}
+
+impl MlpSpec {
+    /// The rows that the last Linear's input is a multiple of: those of `up` in a gated part, and in a plain one those
+    /// of `fc1` where the activation is positively homogeneous, `relu(a x) = a relu(x)` for `a > 0`.
+    fn inner_producer(&self) -> Producer {
+        let d_ff = self.d_ff();
+        let (linear, first) = match self {
+            Self::Gated { up, .. } => (up, 0),
+            Self::FusedGated { gate_up, .. } => (gate_up, d_ff),
+            Self::Plain { activation: Activation::Relu, fc1, .. } => (fc1, 0),
+            Self::Plain { .. } => return Producer::None,
+        };
+        Producer::Linear { name: linear.name.clone(), rows: ProducerRows::run(first, d_ff) }
     }
 }

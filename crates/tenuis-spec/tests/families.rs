@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use tenuis_core::Layout;
 use tenuis_spec::{
-    Activation, DecoderSpec, FusedOrder, MlpSpec, NormKind, Positions, Producer, QkvSpec, Role, RopeScaling,
-    SpecError,
+    Activation, DecoderSpec, FusedOrder, MlpSpec, NormKind, Positions, Producer, ProducerRows, QkvSpec, Role,
+    RopeScaling, SpecError,
 };
 
 /// A small configuration with more fields.
@@ -264,19 +264,29 @@ fn groups_share_an_input_and_know_its_producer() {
     let groups = spec("llama", json!({"num_key_value_heads": 4})).layers[0].groups();
     let producers: Vec<_> = groups.into_iter().map(|g| g.producer).collect();
     let name = |module: &str| format!("model.layers.0.{module}");
+    let rows = |first, width, repeat, stride| ProducerRows { first, width, repeat, stride };
     assert_eq!(
         producers,
         [
-            Producer::Norm(name("input_layernorm")),
-            Producer::Linear(name("self_attn.v_proj")),
-            Producer::Norm(name("post_attention_layernorm")),
-            Producer::Linear(name("mlp.up_proj")),
+            Producer::Norm { name: name("input_layernorm") },
+            Producer::Linear { name: name("self_attn.v_proj"), rows: rows(0, 16, 1, 16) },
+            Producer::Norm { name: name("post_attention_layernorm") },
+            Producer::Linear { name: name("mlp.up_proj"), rows: rows(0, 96, 1, 96) },
         ]
     );
     // A value head that serves several query heads has one scale for all of them.
-    assert_eq!(spec("llama", json!({})).layers[0].groups()[1].producer, Producer::None);
-    let gpt2 = DecoderSpec::from_config(&gpt2()).unwrap().layers[0].groups();
-    assert_eq!(gpt2[3].producer, Producer::None);
+    let shared = Producer::Linear { name: name("self_attn.v_proj"), rows: rows(0, 16, 2, 16) };
+    assert_eq!(spec("llama", json!({})).layers[0].groups()[1].producer, shared);
+    let gpt2 = DecoderSpec::from_config(&gpt2()).unwrap().layers.remove(0);
+    let (heads, width) = (gpt2.attention.n_q, gpt2.attention.head_dim);
+    let Producer::Linear { rows: values, .. } = gpt2.groups().remove(1).producer else { panic!() };
+    assert_eq!(values, rows(2 * heads * width, width, 1, width), "values come last");
+    // GELU is no multiple of what it is given; ReLU is.
+    assert_eq!(gpt2.groups()[3].producer, Producer::None);
+    let mut relu = gpt2;
+    let MlpSpec::Plain { activation, .. } = &mut relu.mlp else { panic!() };
+    *activation = Activation::Relu;
+    assert!(matches!(relu.groups()[3].producer, Producer::Linear { .. }));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Networks out of checkpoints of the host.
 
 use std::collections::BTreeMap;
-use tenuis_core::{DType, GroupedInt, Layout, Weight};
+use tenuis_core::{DType, GroupedInt, Layout, LowRank, Weight};
 use tenuis_distill::{Network, Params, TrainError, stored_values};
 use tenuis_plugin::{CheckpointView, TechniqueError};
 use tenuis_spec::{DecoderSpec, LinearSpec};
@@ -97,4 +97,13 @@ pub(crate) fn compressed(
         );
         TechniqueError::unsupported(problem).about(module)
     })
+}
+
+/// The weight of a module where it is a product.
+pub(crate) fn product(view: &CheckpointView<'_>, module: &str) -> Result<Option<LowRank>, TechniqueError> {
+    let stored = view.weight(module)?;
+    if stored.descriptor()["kind"] != "low_rank" {
+        return Ok(None);
+    }
+    Ok(stored.to_weight()?.downcast::<LowRank>().cloned())
 }

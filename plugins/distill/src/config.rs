@@ -11,7 +11,8 @@ use tenuis_quant::RtnConfig;
 pub(crate) struct DistillConfig {
     /// How the student begins.
     pub(crate) student: StudentConfig,
-    /// Which parameters are trained: `"*"` for all, `"norms"`, or patterns over tensor names.
+    /// Which parameters are trained: `"*"` for all, `"norms"`, `"factors"` for those of low-rank weights, or patterns over
+    /// tensor names.
     pub(crate) train: TrainedParameters,
     /// Trains low-rank adapters in the place of `train`, and merges them at the end.
     pub(crate) lora: Option<LoraConfig>,

@@ -1,14 +1,14 @@
 //! `distill`: trains a student.
 
-use crate::checkpoint::{compressed, failure, linears, network, spec};
+use crate::checkpoint::{compressed, failure, linears, network, product, spec};
 use crate::config::DistillConfig;
 use crate::emit::{Emission, dtypes};
 use crate::observer::HostObserver;
 use rayon::ThreadPoolBuilder;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use tenuis_core::DType;
+use tenuis_core::{DType, Dense, GroupedInt, LowRank};
 use tenuis_distill::{
     CachedTeacher, Network, NetworkTeacher, Outcome, Sequences, Teacher, Texts, TrainOptions, train,
 };
@@ -47,10 +47,11 @@ impl ModelTechnique for Distill {
         .and(Capabilities::DETERMINISTIC);
     type Config = DistillConfig;
 
-    fn new(config: DistillConfig, _host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: DistillConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         if let Some(rounding) = &config.quantize {
             rounding.validate().map_err(TechniqueError::invalid)?;
         }
+        config.training.seed.get_or_insert(host.seed());
         Ok(Self { config })
     }
 
@@ -150,16 +151,29 @@ impl Distill {
             Student { network, config: None, sources, from_teacher: false }
         };
         let network = &mut student.network;
+        let all: Vec<_> = linears(network.spec()).collect();
+        let mut products = BTreeMap::new();
+        if !student.from_teacher {
+            for linear in &all {
+                if let Some(product) = product(given, &linear.name)? {
+                    network.factor(&linear.name, &product).map_err(|e| failure(&e))?;
+                    products.insert(linear.name.clone(), product);
+                }
+            }
+        }
         match &self.config.lora {
-            Some(lora) => network.add_adapters(lora, self.config.training.seed),
+            Some(lora) => network.add_adapters(lora, self.config.training.seed.unwrap_or_default()),
             None => network.params.train(&self.config.train.selection()),
         }
         .map_err(|e| failure(&e))?;
         let in_blocks: BTreeSet<String> = network.spec().linears().map(|linear| linear.name).collect();
         let trained: BTreeSet<String> = network.params.trained().map(|(name, _)| name.to_owned()).collect();
-        let all: Vec<_> = linears(network.spec()).collect();
         for linear in all {
             let weight = linear.weight_name();
+            if let Some(product) = products.get(&linear.name) {
+                self.choose_grids(network, &linear.name, product, &trained)?;
+                continue;
+            }
             let learns =
                 trained.contains(&weight) || trained.contains(&format!("{}.lora_A.weight", linear.name));
             let stored =
@@ -179,6 +193,36 @@ impl Distill {
         }
         Ok(student)
     }
+
+    /// Says on which grids the factors of a product are rounded: on their own where they are integers that are trained, on
+    /// new ones where the stage is to quantise.
+    fn choose_grids(
+        &self,
+        network: &mut Network,
+        module: &str,
+        product: &LowRank,
+        trained: &BTreeSet<String>,
+    ) -> Result<(), TechniqueError> {
+        if trained.contains(&format!("{module}.lora_A.weight")) {
+            let problem = "is low-rank already and takes no adapter; train its factors: train = \"factors\"";
+            return Err(TechniqueError::unsupported(problem).about(module));
+        }
+        for (which, factor) in [("b", product.b()), ("a", product.a())] {
+            let name = format!("{module}.{which}");
+            if let Some(integers) = factor.downcast::<GroupedInt>() {
+                if trained.contains(&format!("{name}.weight")) {
+                    network.round_on(&name, integers).map_err(|e| failure(&e))?;
+                }
+            } else if let (Some(rounding), Some(dense)) = (&self.config.quantize, factor.downcast::<Dense>())
+            {
+                let mut rounding = rounding.clone();
+                rounding.group_size.resolve(factor.shape()[1]).map_err(TechniqueError::invalid)?;
+                rounding.scale_dtype = rounding.scale_dtype.resolve(dense.dtype());
+                network.round(&name, rounding);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn emit(
@@ -194,7 +238,14 @@ fn emit(
         .map(|(name, _)| name.trim_end_matches(".lora_A.weight").to_owned())
         .collect();
     for linear in linears(network.spec()) {
-        if changed.contains(&linear.name) || network.rounded().any(|module| module == linear.name) {
+        let factors = ["b", "a"].map(|which| format!("{}.{which}", linear.name));
+        let learned = factors.iter().any(|factor| changed.contains(&format!("{factor}.weight")));
+        let rounded = |module: &str| network.rounded().any(|rounded| rounded == module);
+        if changed.contains(&linear.name)
+            || learned
+            || rounded(&linear.name)
+            || factors.iter().any(|factor| rounded(factor))
+        {
             changed.insert(linear.weight_name());
         }
     }

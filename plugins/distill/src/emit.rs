@@ -33,6 +33,12 @@ impl Emission<'_> {
             let module = tensor.module.as_ref().map(|(module, _)| module.as_str());
             let linear = module.and_then(|module| linears.get(module));
             if let Some(linear) = linear
+                && let Some(product) = self.network.low_rank(&linear.name).map_err(|e| failure(&e))?
+            {
+                out.emit_weight(&linear.name, &product)?;
+                continue;
+            }
+            if let Some(linear) = linear
                 && let Some(weight) = self.network.quantized(&linear.name).map_err(|e| failure(&e))?
             {
                 out.emit_weight(&linear.name, &weight)?;

@@ -1,7 +1,8 @@
 //! `gptq`: rounds with error compensation from the Hessian of the group's input.
 
-use crate::{report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::linalg::GramView;
 use tenuis_quant::{GptqConfig, GptqFactor, Precision};
@@ -15,13 +16,20 @@ pub(crate) struct Gptq {
 impl GroupTechnique for Gptq {
     const ID: &'static str = "gptq";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities =
-        Capabilities::NEEDS_HESSIAN.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
+    const CAPABILITIES: Capabilities = Capabilities::NEEDS_HESSIAN
+        .and(Capabilities::NEEDS_DENSE)
+        .and(Capabilities::DETERMINISTIC)
+        .and(Capabilities::KEEPS_MASK);
     type Config = GptqConfig;
 
     fn new(config: GptqConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        let group_size = self.config.group_size;
+        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
     }
 
     /// The factor and its scratch, a working copy of the largest weight with its errors, and its codes.
@@ -46,10 +54,14 @@ impl GroupTechnique for Gptq {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
-            let dense = linear.dense()?;
-            let quantized = self.pool.install(|| factor.quantize(dense, linear.shape()));
+            if factors::is_product(linear) {
+                factors::gptq(linear, hessian, group.rows(), &factor, &self.config, &self.pool, out)?;
+                continue;
+            }
+            let (dense, mask) = (linear.dense()?, linear.mask()?);
+            let quantized = self.pool.install(|| factor.quantize_masked(dense, linear.shape(), mask));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            out.emit(linear.name(), &quantized.weight)?;
+            emit(out, linear, quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

@@ -39,7 +39,9 @@ pub(crate) fn send(host: &Host<'_>, name: &str, report: &QuantReport) {
 pub(crate) fn failure(name: &str, error: &QuantError) -> TechniqueError {
     let message = format!("{name}: {error}");
     match error {
-        QuantError::NonFiniteWeight { .. } | QuantError::NoFallback(_) => TechniqueError::numerical(message),
+        QuantError::NonFiniteWeight { .. } | QuantError::NoFallback(_) | QuantError::NoAwq(_) => {
+            TechniqueError::numerical(message)
+        }
         _ => TechniqueError::invalid(message),
     }
 }

@@ -1,7 +1,8 @@
 //! `rtn`: rounds to the nearest point of an integer grid.
 
-use crate::{report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype, threads};
 use rayon::ThreadPool;
+use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_quant::RtnConfig;
 
@@ -14,12 +15,19 @@ pub(crate) struct Rtn {
 impl GroupTechnique for Rtn {
     const ID: &'static str = "rtn";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC);
+    // Zero is a point of every grid, so what is pruned stays zero.
+    const CAPABILITIES: Capabilities =
+        Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC).and(Capabilities::KEEPS_MASK);
     type Config = RtnConfig;
 
     fn new(config: RtnConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         Ok(Self { config, pool: threads::pool(host)? })
+    }
+
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        let group_size = self.config.group_size;
+        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
     }
 
     /// Codes as bytes, and packed.
@@ -34,12 +42,16 @@ impl GroupTechnique for Rtn {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
+            if factors::is_product(linear) {
+                factors::rtn(linear, &self.config, &self.pool, out)?;
+                continue;
+            }
             let dense = linear.dense()?;
             let mut config = self.config.clone();
             config.scale_dtype = config.scale_dtype.resolve(stored_dtype(linear));
             let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &config));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            out.emit(linear.name(), &quantized.weight)?;
+            emit(out, linear, quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     let model = open(&args.model, &codecs)?;
     let calibration = match &args.calib {
         Some(path) => {
-            let tokenizer = Tokenizer::from_dir(&args.model, model.spec().vocab)?;
+            let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
             Some(Text::open(path, &tokenizer)?)
         }
         None => None,

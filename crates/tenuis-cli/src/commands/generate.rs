@@ -11,7 +11,7 @@ use tenuis_model::{GenerateOptions, Tokenizer};
 pub(crate) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let (_plugins, codecs) = plugin_dirs::load(&args.plugins)?;
     let model = open(&args.model, &codecs)?;
-    let tokenizer = Tokenizer::from_dir(&args.model, model.spec().vocab)?;
+    let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     if prompt.is_empty() {
         return Err(Failure::usage("--prompt is empty; give at least one word to continue"));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
+use tenuis_eval::EvalError;
 use tenuis_eval::report::bytes;
 use tenuis_model::Model;
 
@@ -36,6 +37,7 @@ struct Linear {
     shape: [usize; 2],
     descriptor: Value,
     stored_bytes: u64,
+    nonzero: u64,
 }
 
 fn linears(model: &Model, codecs: &CodecRegistry) -> Result<Vec<Linear>, Failure> {
@@ -49,10 +51,13 @@ fn linears(model: &Model, codecs: &CodecRegistry) -> Result<Vec<Linear>, Failure
         .map(|linear| {
             let weight = stored.weight(checkpoint, codecs, &linear.name, linear.shape, linear.layout)?;
             Ok(Linear {
-                name: linear.name,
                 shape: linear.shape,
                 descriptor: weight.descriptor(),
                 stored_bytes: weight.stored_bytes(),
+                nonzero: weight
+                    .nonzero_parameters()
+                    .map_err(|source| EvalError::Weight { module: linear.name.clone(), source })?,
+                name: linear.name,
             })
         })
         .collect()
@@ -62,15 +67,26 @@ fn parameters(model: &Model) -> u64 {
     tenuis_eval::size::parameters(model.spec())
 }
 
+/// The weights of Linears that are exactly zero.
+fn zeros(linears: &[Linear]) -> u64 {
+    linears.iter().map(|l| weights(l) - l.nonzero).sum()
+}
+
+fn weights(linear: &Linear) -> u64 {
+    linear.shape.iter().map(|&d| d as u64).product()
+}
+
 fn as_json(model: &Model, linears: &[Linear], tensors: bool) -> Value {
     let checkpoint = model.checkpoint();
     let mut value = json!({
         "spec": model.spec(),
         "params": parameters(model),
+        "nonzero_params": parameters(model) - zeros(linears),
         "bytes": checkpoint.file_bytes(),
         "tensor_bytes": checkpoint.tensor_bytes(),
         "linears": linears.iter().map(|l| json!({
             "name": l.name, "shape": l.shape, "representation": l.descriptor, "bytes": l.stored_bytes,
+            "nonzero": l.nonzero,
         })).collect::<Vec<_>>(),
     });
     if tensors {
@@ -102,8 +118,9 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     );
     let _ = writeln!(
         text,
-        "  {} parameters, {} on disk ({} tensors, {} bytes of data)",
+        "  {} parameters ({} not zero), {} on disk ({} tensors, {} bytes of data)",
         parameters(model),
+        parameters(model) - zeros(linears),
         bytes(checkpoint.file_bytes()),
         checkpoint.names().count(),
         checkpoint.tensor_bytes()
@@ -112,20 +129,23 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     let manifest = if checkpoint.manifest().is_some() { "written by tenuis" } else { "no manifest" };
     let _ = writeln!(text, "  {manifest}{verified}\n");
 
-    let mut kinds: BTreeMap<String, (usize, u64, u64)> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, (usize, u64, u64, u64)> = BTreeMap::new();
     for linear in linears {
         let entry = kinds.entry(linear.descriptor.to_string()).or_default();
         entry.0 += 1;
-        entry.1 += linear.shape.iter().map(|&d| d as u64).product::<u64>();
+        entry.1 += weights(linear);
         entry.2 += linear.stored_bytes;
+        entry.3 += linear.nonzero;
     }
-    let mut table = numbers(["representation of Linears", "count", "weights", "bytes", "bits/weight"]);
-    for (kind, (count, weights, stored)) in kinds {
+    let headings = ["representation of Linears", "count", "weights", "not zero", "bytes", "bits/weight"];
+    let mut table = numbers(headings);
+    for (kind, (count, weights, stored, nonzero)) in kinds {
         let bits = 8.0 * stored as f64 / weights.max(1) as f64;
         table.add_row([
             kind,
             count.to_string(),
             weights.to_string(),
+            nonzero.to_string(),
             stored.to_string(),
             format!("{bits:.2}"),
         ]);
@@ -153,7 +173,7 @@ fn tensor_table(checkpoint: &Checkpoint) -> Table {
 }
 
 /// A table whose columns but the first are right-aligned.
-fn numbers(headings: [&str; 5]) -> Table {
+fn numbers<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(headings);
     for column in table.column_iter_mut().skip(1) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod compress;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod logits;

@@ -94,8 +94,9 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn start(args: &TrainArgs, text: &str) -> Result<(Value, Tokenizer, String, Network), Failure> {
     if let Some(dir) = &args.model {
         let model = open(dir, &CodecRegistry::builtin())?;
-        let tokenizer = Tokenizer::from_dir(dir, model.spec().vocab)?;
-        let json = read(&dir.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
+        let json = model.checkpoint().tokenizer_json()?.unwrap_or_default();
+        let json = String::from_utf8(json).map_err(|e| Failure::input(dir, e))?;
         let network = Network::from_model(&model)?;
         let mut config = model.checkpoint().config().clone();
         if let Some(config) = config.as_object_mut() {
@@ -139,7 +140,7 @@ fn options(args: &TrainArgs) -> Result<TrainOptions, Failure> {
         }
         None => TrainOptions::default(),
     };
-    options.seed = args.seed;
+    options.seed = Some(args.seed);
     if let Some(steps) = args.steps {
         options.steps = steps;
     }

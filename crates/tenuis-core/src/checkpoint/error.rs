@@ -1,6 +1,7 @@
 //! What can go wrong with a checkpoint.
 
 use super::header::HeaderError;
+use crate::gguf::GgufError;
 use crate::tensor::TensorError;
 use std::io;
 use std::path::PathBuf;
@@ -58,6 +59,22 @@ pub enum CheckpointError {
         file: PathBuf,
         /// What is wrong with it.
         source: Box<HeaderError>,
+    },
+    /// A GGUF file is not what it should be.
+    #[error("{}: {source}", file.display())]
+    Gguf {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: Box<GgufError>,
+    },
+    /// A directory holds several GGUF files and no checkpoint in Hugging Face layout.
+    #[error("{} holds several GGUF files: {}; pass the path of one of them", dir.display(), names.join(", "))]
+    SeveralGguf {
+        /// The directory.
+        dir: PathBuf,
+        /// Their names.
+        names: Vec<String>,
     },
     /// A file name that is not a plain name of a directory entry.
     #[error("{}: {name:?} is not a plain file name; shards must lie beside the index", file.display())]

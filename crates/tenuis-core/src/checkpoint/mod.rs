@@ -12,6 +12,9 @@
 //! tensors are never used as paths.
 
 mod error;
+mod files;
+mod gguf;
+mod gguf_writer;
 mod header;
 mod index;
 mod manifest;
@@ -25,6 +28,8 @@ mod unique;
 mod writer;
 
 pub use error::CheckpointError;
+pub use files::Sealed;
+pub use gguf_writer::GgufCheckpointWriter;
 pub use header::{Header, HeaderEntry, HeaderError, MAX_HEADER_BYTES, MAX_RANK, parse_header};
 pub use manifest::{FileRecord, MANIFEST_NAME, Manifest, TensorRecord};
 pub use reader::{Checkpoint, TensorInfo};
@@ -36,3 +41,5 @@ const CONFIG_NAME: &str = "config.json";
 const SINGLE_NAME: &str = "model.safetensors";
 /// The file name of a sharded checkpoint's index.
 const INDEX_NAME: &str = "model.safetensors.index.json";
+/// The tokenizer's file name.
+const TOKENIZER_NAME: &str = "tokenizer.json";

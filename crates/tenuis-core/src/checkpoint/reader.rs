@@ -1,14 +1,16 @@
 //! Opening and reading a checkpoint.
 
 use super::error::CheckpointError;
+use super::gguf::{GgufPart, is_gguf};
 use super::index::{read_index, read_json};
 use super::manifest::Manifest;
 use super::root::Root;
 use super::shard::Shard;
 use super::side_files;
-use super::{CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, SINGLE_NAME};
+use super::{CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, SINGLE_NAME, TOKENIZER_NAME};
 use crate::bytes::Bytes;
-use crate::dtype::StoredType;
+use crate::dtype::{DType, StoredType};
+use crate::gguf::names::HeadRows;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +28,16 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     shard: usize,
     range: Range<usize>,
+    /// The order of the rows in the file, where it is another.
+    rows: Option<HeadRows>,
 }
 
 impl TensorInfo {
+    /// A tensor of a checkpoint's only file.
+    pub(super) fn new(dtype: DType, shape: Vec<usize>, range: Range<usize>, rows: Option<HeadRows>) -> Self {
+        Self { dtype: dtype.into(), shape, shard: 0, range, rows }
+    }
+
     /// The bytes of the data.
     pub fn bytes(&self) -> u64 {
         self.range.len() as u64
@@ -63,15 +72,16 @@ impl TensorInfo {
 /// ```
 #[derive(Debug)]
 pub struct Checkpoint {
-    root: Root,
-    config: Value,
-    shards: Vec<Arc<Shard>>,
-    tensors: BTreeMap<String, TensorInfo>,
-    header_bytes: u64,
-    side_files: Vec<PathBuf>,
-    manifest: Option<Result<Manifest, String>>,
-    warnings: Vec<String>,
-    hash: OnceLock<blake3::Hash>,
+    pub(super) root: Root,
+    pub(super) config: Value,
+    pub(super) shards: Vec<Arc<Shard>>,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) header_bytes: u64,
+    pub(super) side_files: Vec<PathBuf>,
+    pub(super) manifest: Option<Result<Manifest, String>>,
+    pub(super) warnings: Vec<String>,
+    pub(super) hash: OnceLock<blake3::Hash>,
+    pub(super) gguf: Option<GgufPart>,
 }
 
 impl Checkpoint {
@@ -81,11 +91,28 @@ impl Checkpoint {
     /// Every header is checked, no data are read. Where both layouts are there, the single file is read, as
     /// transformers does.
     ///
+    /// A GGUF file, named itself or alone in a directory without safetensors, is opened as the checkpoint that it was made
+    /// of: with a configuration out of its metadata, tensors under their names there and rows in their order there.
+    ///
     /// # Errors
     /// A [`CheckpointError`] that names the file and the tensor.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        if let Some(name) = dir.file_name().and_then(|n| n.to_str()).filter(|n| is_gguf(n) && dir.is_file()) {
+            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return Self::open_gguf(Root::open(parent)?, name, true);
+        }
         let root = Root::open(dir)?;
         let names = root.names()?;
+        if !root.contains(SINGLE_NAME) && !root.contains(INDEX_NAME) {
+            match &names.iter().filter(|n| is_gguf(n)).collect::<Vec<_>>()[..] {
+                [] => {}
+                [name] => return Self::open_gguf(root, name, false),
+                several => {
+                    let names = several.iter().map(|n| (*n).clone()).collect();
+                    return Err(CheckpointError::SeveralGguf { dir: dir.to_owned(), names });
+                }
+            }
+        }
         if !root.contains(CONFIG_NAME) {
             return Err(CheckpointError::NoFile { dir: dir.to_owned(), name: CONFIG_NAME });
         }
@@ -123,6 +150,7 @@ impl Checkpoint {
             manifest: Manifest::read(&root),
             warnings,
             hash: OnceLock::new(),
+            gguf: None,
             root,
         };
         checkpoint.match_manifest();
@@ -130,7 +158,7 @@ impl Checkpoint {
     }
 
     /// Turns a manifest that does not describe these tensors into a problem, with a warning.
-    fn match_manifest(&mut self) {
+    pub(super) fn match_manifest(&mut self) {
         if let Some(Ok(manifest)) = &self.manifest
             && let Some(problem) = self.disagreement(manifest)
         {
@@ -162,6 +190,14 @@ impl Checkpoint {
     /// The directory as it was passed to [`Checkpoint::open`].
     pub fn dir(&self) -> &Path {
         self.root.dir()
+    }
+
+    /// What an output must not touch: the directory, or the one file of it that is read.
+    pub fn location(&self) -> &Path {
+        match (&self.gguf, self.shards.first()) {
+            (Some(gguf), Some(shard)) if gguf.is_alone() => shard.path(),
+            _ => self.root.dir(),
+        }
     }
 
     /// The content of `config.json`, an object.
@@ -217,6 +253,7 @@ impl Checkpoint {
         shard.check_length()?;
         let owner: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::<Shard>::clone(shard);
         let data = Bytes::from_owner(owner).slice(info.range.clone());
+        let data = info.rows.map_or(data.clone(), |rows| in_order(&data, info.shape[0], rows));
         Tensor::new(info.dtype.clone(), info.shape.clone(), data).map_err(|source| CheckpointError::Tensor {
             file: shard.path().to_owned(),
             tensor: name.to_owned(),
@@ -274,6 +311,36 @@ impl Checkpoint {
     /// The real path of a file of the directory, checked as the weights' are.
     pub(super) fn resolve_file(&self, name: &str) -> Result<PathBuf, CheckpointError> {
         self.root.resolve(name)
+    }
+
+    /// Whether the weights lie in a GGUF file.
+    pub const fn is_gguf(&self) -> bool {
+        self.gguf.is_some()
+    }
+
+    /// The content of `tokenizer.json`, or what stands for it in the metadata of a GGUF file; `None` where there is neither.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] where the file cannot be read, or the metadata cannot be translated.
+    pub fn tokenizer_json(&self) -> Result<Option<Vec<u8>>, CheckpointError> {
+        if self.root.contains(TOKENIZER_NAME) {
+            let file = self.root.resolve(TOKENIZER_NAME)?;
+            let path = self.root.path(TOKENIZER_NAME);
+            return std::fs::read(file).map(Some).map_err(CheckpointError::io("read", path));
+        }
+        let broken = |source| CheckpointError::Gguf {
+            file: self.shards.first().map(|s| s.path().to_owned()).unwrap_or_default(),
+            source: Box::new(source),
+        };
+        self.gguf.as_ref().map(|gguf| gguf.tokenizer().map_err(broken)).transpose()
+    }
+
+    /// The content of a JSON file beside the weights; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] where it is a link that leaves the checkpoint, too large or malformed.
+    pub fn json_beside(&self, name: &str) -> Result<Option<Value>, CheckpointError> {
+        self.root.contains(name).then(|| read_json(&self.root, name)).transpose()
     }
 
     /// What was found odd and passed over, one line each.
@@ -352,6 +419,19 @@ impl Checkpoint {
     }
 }
 
+/// A copy of a matrix's bytes with the rows where the checkpoint that the file was made of has them.
+fn in_order(data: &[u8], rows: usize, order: HeadRows) -> Bytes {
+    let row_bytes = data.len() / rows.max(1);
+    // Words, so that the copy is aligned for every type.
+    let mut words = vec![0u64; data.len().div_ceil(size_of::<u64>())];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    for (row, to) in bytes[..data.len()].chunks_exact_mut(row_bytes.max(1)).enumerate() {
+        let from = order.in_gguf(row) * row_bytes;
+        to.copy_from_slice(&data[from..from + row_bytes]);
+    }
+    Bytes::from_vec(words).slice(0..data.len())
+}
+
 /// The weight files while they are being opened.
 #[derive(Default)]
 struct Opened {
@@ -402,8 +482,13 @@ impl Opened {
         self.header_bytes += header.bytes as u64;
         let number = self.shards.len();
         for entry in header.entries {
-            let info =
-                TensorInfo { dtype: entry.dtype, shape: entry.shape, shard: number, range: entry.range };
+            let info = TensorInfo {
+                dtype: entry.dtype,
+                shape: entry.shape,
+                shard: number,
+                range: entry.range,
+                rows: None,
+            };
             if let Some(other) = self.tensors.get(&entry.name) {
                 return Err(CheckpointError::TwoShards {
                     first: self.shards[other.shard].path().to_owned(),

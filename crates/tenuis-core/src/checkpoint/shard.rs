@@ -1,4 +1,4 @@
-//! A mapped safetensors file.
+//! A mapped weight file.
 
 use super::error::CheckpointError;
 use super::header::{Header, HeaderError, parse_header};
@@ -28,21 +28,28 @@ impl AsRef<[u8]> for Shard {
 impl Shard {
     /// Maps an entry of the directory and checks its header.
     pub(super) fn open(root: &Root, name: &str) -> Result<(Self, Header), CheckpointError> {
+        let shard = Self::map(root, name)?;
+        let broken = |source| CheckpointError::Header { file: shard.path.clone(), source: Box::new(source) };
+        let header = parse_header(&shard.map).map_err(broken)?;
+        Ok((shard, header))
+    }
+
+    /// Maps an entry of the directory.
+    pub(super) fn map(root: &Root, name: &str) -> Result<Self, CheckpointError> {
         let path = root.path(name);
         let real = root.resolve(name)?;
         let file = File::open(real).map_err(CheckpointError::io("open", &path))?;
         let length = file.metadata().map_err(CheckpointError::io("read", &path))?.len();
-        let broken = |source| CheckpointError::Header { file: path.clone(), source: Box::new(source) };
         if length == 0 {
-            return Err(broken(HeaderError::TooShort { length: 0 }));
+            let source = Box::new(HeaderError::TooShort { length: 0 });
+            return Err(CheckpointError::Header { file: path, source });
         }
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         // SAFETY: the map is read-only. Another process that writes to the file changes the bytes under us, which
         // every checkpoint reader that maps accepts; bytes are only ever read as plain numbers, never as references
         // or lengths after the header was copied out, and a shortened file is caught by `check_length`.
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io("map", &path))?;
-        let header = parse_header(&map).map_err(broken)?;
-        Ok((Self { file, map, path }, header))
+        Ok(Self { file, map, path })
     }
 
     pub(super) fn path(&self) -> &Path {

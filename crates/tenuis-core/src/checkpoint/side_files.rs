@@ -25,6 +25,9 @@ const WEIGHT_EXTENSIONS: [&str; 17] = [
     "mlmodel",
 ];
 
+/// Files that describe how the weights beside them are compressed, and would be wrong beside others.
+const WEIGHT_SETTINGS: [&str; 2] = ["quantize_config.json", "quant_config.json"];
+
 /// Extensions of PyTorch's pickled weights.
 const PICKLE_EXTENSIONS: [&str; 4] = ["bin", "pt", "pth", "ckpt"];
 
@@ -50,7 +53,7 @@ pub(super) fn is_side_name(name: &str) -> bool {
 /// The side files among the directory's entries. What cannot be followed safely is left out with a warning.
 pub(super) fn collect(root: &Root, names: &[String], warnings: &mut Vec<String>) -> Vec<String> {
     let mut files = Vec::new();
-    for name in names.iter().filter(|n| is_side_name(n)) {
+    for name in names.iter().filter(|n| is_side_name(n) && !WEIGHT_SETTINGS.contains(&n.as_str())) {
         if root.path(name).is_dir() {
             continue;
         }

@@ -1,19 +1,16 @@
 //! Writing a checkpoint, whole or not at all.
 
 use super::error::CheckpointError;
-use super::manifest::{FileRecord, MANIFEST_NAME, Manifest, SCHEMA, TensorRecord};
+use super::files::{Files, Sealed, pretty};
+use super::manifest::TensorRecord;
 use super::reader::Checkpoint;
 use super::shard_writer::{FinishedShard, ShardWriter};
-use super::side_files::is_side_name;
-use super::target::Target;
 use super::{CONFIG_NAME, INDEX_NAME, SINGLE_NAME};
 use crate::tensor::Tensor;
 use crate::weight::Representation;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How a checkpoint is written.
@@ -93,13 +90,12 @@ pub struct Written {
 /// ```
 #[derive(Debug)]
 pub struct CheckpointWriter {
-    target: Target,
+    files: Files,
     options: WriterOptions,
     open: Option<ShardWriter>,
     finished: Vec<FinishedShard>,
     /// By name: the shard's number and the record, whose file name is only known at the end.
     tensors: BTreeMap<String, (usize, TensorRecord)>,
-    files: BTreeMap<String, FileRecord>,
 }
 
 impl CheckpointWriter {
@@ -111,18 +107,8 @@ impl CheckpointWriter {
     /// [`CheckpointError::Locked`] where another run writes it, [`CheckpointError::NoSpace`] where the expected bytes
     /// do not fit, [`CheckpointError::Io`].
     pub fn create(target: &Path, inputs: &[&Path], options: WriterOptions) -> Result<Self, CheckpointError> {
-        let target = Target::create(target, inputs, options.overwrite)?;
-        if let Some(needed) = options.expected_bytes {
-            check_space(&target, needed, options.max_shard_bytes)?;
-        }
-        Ok(Self {
-            target,
-            options,
-            open: None,
-            finished: Vec::new(),
-            tensors: BTreeMap::new(),
-            files: BTreeMap::new(),
-        })
+        let files = Files::create(target, inputs, &options, options.max_shard_bytes)?;
+        Ok(Self { files, options, open: None, finished: Vec::new(), tensors: BTreeMap::new() })
     }
 
     /// Appends a tensor.
@@ -171,16 +157,7 @@ impl CheckpointWriter {
     /// # Errors
     /// [`CheckpointError::Io`], or [`CheckpointError::Link`] where a file was replaced meanwhile.
     pub fn copy_side_files(&mut self, from: &Checkpoint) -> Result<(), CheckpointError> {
-        for path in from.side_files() {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-            if self.files.contains_key(name) {
-                continue;
-            }
-            let source = from.resolve_file(name)?;
-            let mut source = File::open(source).map_err(CheckpointError::io("read", path))?;
-            self.write_file(name, &mut source)?;
-        }
-        Ok(())
+        self.files.copy_side_files(from)
     }
 
     /// Writes a side file.
@@ -189,16 +166,7 @@ impl CheckpointWriter {
     /// [`CheckpointError::FileName`] for a name that is not plain or that belongs to weights, configuration or
     /// manifest; [`CheckpointError::Duplicate`]; [`CheckpointError::Io`].
     pub fn put_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), CheckpointError> {
-        if !is_side_name(name) {
-            return Err(CheckpointError::FileName {
-                target: self.target.path().to_owned(),
-                name: name.to_owned(),
-            });
-        }
-        if self.files.contains_key(name) {
-            return Err(self.duplicate(name));
-        }
-        self.write_file(name, &mut &*bytes)
+        self.files.put(name, bytes)
     }
 
     /// Writes the configuration, the index where there are several shards and the manifest, makes everything durable
@@ -207,7 +175,15 @@ impl CheckpointWriter {
     /// # Errors
     /// [`CheckpointError::Io`]; [`CheckpointError::TargetExists`] where something appeared at the path meanwhile.
     /// Nothing is left behind then.
-    pub fn finish(mut self, config: &Value, provenance: Value) -> Result<Written, CheckpointError> {
+    pub fn finish(self, config: &Value, provenance: Value) -> Result<Written, CheckpointError> {
+        self.seal(config, provenance)?.commit()
+    }
+
+    /// As [`CheckpointWriter::finish`], but for the renaming: what was written can be opened and looked at before.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`]. Nothing is left behind then.
+    pub fn seal(mut self, config: &Value, provenance: Value) -> Result<Sealed, CheckpointError> {
         let last = match self.open.take() {
             None if self.finished.is_empty() => Some(ShardWriter::create(self.part("data", 0))?),
             last => last,
@@ -221,7 +197,7 @@ impl CheckpointWriter {
         let mut shards = BTreeMap::new();
         for (number, shard) in self.finished.iter().enumerate() {
             let name = shard_name(number, count);
-            let path = self.target.temp().join(&name);
+            let path = self.files.temp().join(&name);
             fs::rename(&shard.path, &path).map_err(CheckpointError::io("rename", &shard.path))?;
             shards.insert(name, shard.header_bytes + shard.tensor_bytes);
         }
@@ -232,20 +208,11 @@ impl CheckpointWriter {
             let weight_map: Map<String, Value> =
                 self.tensors.iter().map(|(name, (_, record))| (name.clone(), json!(record.file))).collect();
             let index = json!({ "metadata": { "total_size": tensor_bytes }, "weight_map": weight_map });
-            self.write_file(INDEX_NAME, &mut &*pretty(&index))?;
+            self.files.write(INDEX_NAME, &mut &*pretty(&index))?;
         }
-        self.write_file(CONFIG_NAME, &mut &*pretty(config))?;
-        let manifest = Manifest {
-            schema: SCHEMA.to_owned(),
-            tenuis_version: env!("CARGO_PKG_VERSION").to_owned(),
-            provenance,
-            shards,
-            files: std::mem::take(&mut self.files),
-            tensors: std::mem::take(&mut self.tensors).into_iter().map(|(name, (_, r))| (name, r)).collect(),
-        };
-        self.write_file(MANIFEST_NAME, &mut &*pretty(&manifest))?;
-        let dir = self.target.commit()?;
-        Ok(Written { dir, tensor_bytes, header_bytes, file_bytes: tensor_bytes + header_bytes })
+        self.files.write(CONFIG_NAME, &mut &*pretty(config))?;
+        let tensors = std::mem::take(&mut self.tensors).into_iter().map(|(name, (_, r))| (name, r)).collect();
+        self.files.seal(shards, tensors, provenance, tensor_bytes, header_bytes)
     }
 
     fn close(&mut self, shard: ShardWriter) -> Result<(), CheckpointError> {
@@ -256,28 +223,11 @@ impl CheckpointWriter {
 
     /// A name that no other file of the checkpoint can have: side files do not begin with a dot.
     fn part(&self, kind: &str, number: usize) -> PathBuf {
-        self.target.temp().join(format!(".{kind}-{number}"))
-    }
-
-    fn write_file(&mut self, name: &str, content: &mut dyn io::Read) -> Result<(), CheckpointError> {
-        let path = self.target.temp().join(name);
-        let mut hasher = blake3::Hasher::new();
-        let mut write = || -> io::Result<u64> {
-            let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            let bytes = io::copy(content, &mut file)?;
-            file.sync_all()?;
-            io::Seek::rewind(&mut file)?;
-            hasher.update_reader(file)?;
-            Ok(bytes)
-        };
-        let bytes = write().map_err(CheckpointError::io("write", &path))?;
-        let blake3 = hasher.finalize().to_hex().to_string();
-        self.files.insert(name.to_owned(), FileRecord { bytes, blake3 });
-        Ok(())
+        self.files.temp().join(format!(".{kind}-{number}"))
     }
 
     fn duplicate(&self, name: &str) -> CheckpointError {
-        CheckpointError::Duplicate { target: self.target.path().to_owned(), name: name.to_owned() }
+        self.files.duplicate(name)
     }
 }
 
@@ -287,30 +237,4 @@ fn shard_name(number: usize, count: usize) -> String {
         return SINGLE_NAME.to_owned();
     }
     format!("model-{:05}-of-{count:05}.safetensors", number + 1)
-}
-
-fn pretty(value: &impl Serialize) -> Vec<u8> {
-    // Only maps with string keys are passed, which cannot fail.
-    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
-}
-
-/// Fails where the data and, while a shard is joined, a second copy of it do not fit.
-#[cfg(unix)]
-fn check_space(target: &Target, expected: u64, max_shard_bytes: u64) -> Result<(), CheckpointError> {
-    let space = rustix::fs::statvfs(target.temp()).map_err(io::Error::from);
-    let space = space.map_err(CheckpointError::io("measure the free space at", target.temp()))?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    let needed = expected.saturating_add(expected.min(max_shard_bytes));
-    if needed > free {
-        return Err(CheckpointError::NoSpace { target: target.path().to_owned(), needed, free });
-    }
-    Ok(())
-}
-
-/// Where free space cannot be asked for, writing finds out.
-#[cfg(not(unix))]
-fn check_space(_target: &Target, _expected: u64, _max_shard_bytes: u64) -> Result<(), CheckpointError> {
-    Ok(())
 }

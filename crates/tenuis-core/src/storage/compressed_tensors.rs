@@ -1,10 +1,11 @@
-//! The method `compressed-tensors`, format `pack-quantized`, as its reference library reads and writes it.
+//! The method `compressed-tensors`, formats `pack-quantized` and `int-quantized`, as its reference library reads and
+//! writes them.
 
-use super::{COMPRESSED_TENSORS, StorageError};
+use super::{COMPRESSED_TENSORS, INT8_DYNAMIC, StorageError};
 use crate::checkpoint::Checkpoint;
 use crate::dtype::DType;
 use crate::units::Bits;
-use crate::weight::{G_IDX, GroupSize, GroupedIntSpec, PACKED, SCALE, SHAPE, ZERO_POINT};
+use crate::weight::{G_IDX, GroupSize, GroupedIntSpec, Int8Dynamic, PACKED, SCALE, SHAPE, ZERO_POINT};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ use std::path::Path;
 
 /// The format in which integers of any width are packed into words.
 const PACK_QUANTIZED: &str = "pack-quantized";
+/// The format of eight-bit integers, one a byte, here always with activations that are rounded per token.
+const INT_QUANTIZED: &str = "int-quantized";
+/// What stands for the whole where groups differ in their format.
+const MIXED: &str = "mixed-precision";
 /// The release of the library whose conventions are written.
 const VERSION: &str = "0.20.0";
 /// The class that a target names to mean every Linear.
@@ -19,7 +24,14 @@ const LINEAR: &str = "Linear";
 
 /// What two weights share that belong to one config group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Scheme {
+enum Scheme {
+    Packed(Packed),
+    Int8Dynamic,
+}
+
+/// Packed integers of any width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Packed {
     bits: Bits,
     /// Columns per scale; `None` for one scale a row.
     group_size: Option<usize>,
@@ -29,9 +41,12 @@ struct Scheme {
 
 impl Scheme {
     fn of(module: &str, descriptor: &Value) -> Result<Self, StorageError> {
+        if descriptor.get("kind").and_then(Value::as_str) == Some(INT8_DYNAMIC) {
+            return Ok(Self::Int8Dynamic);
+        }
         let spec = GroupedIntSpec::from_descriptor(descriptor)
             .map_err(|e| StorageError::Descriptor { module: module.to_owned(), problem: e.to_string() })?;
-        Ok(Self {
+        Ok(Self::Packed(Packed {
             bits: spec.bits,
             group_size: match spec.group_size {
                 GroupSize::Channel => None,
@@ -39,9 +54,43 @@ impl Scheme {
             },
             symmetric: spec.symmetric,
             group_index: spec.group_index,
-        })
+        }))
     }
 
+    const fn format(self) -> &'static str {
+        match self {
+            Self::Packed(_) => PACK_QUANTIZED,
+            Self::Int8Dynamic => INT_QUANTIZED,
+        }
+    }
+
+    fn to_json(self, targets: &[&str]) -> Value {
+        match self {
+            Self::Packed(packed) => packed.to_json(targets),
+            Self::Int8Dynamic => {
+                let eight = |strategy: &str, dynamic: bool| {
+                    json!({
+                        "num_bits": 8,
+                        "type": "int",
+                        "symmetric": true,
+                        "group_size": null,
+                        "strategy": strategy,
+                        "dynamic": dynamic,
+                    })
+                };
+                json!({
+                    "targets": targets,
+                    "weights": eight("channel", false),
+                    "input_activations": eight("token", true),
+                    "output_activations": null,
+                    "format": INT_QUANTIZED,
+                })
+            }
+        }
+    }
+}
+
+impl Packed {
     fn to_json(self, targets: &[&str]) -> Value {
         let mut weights = json!({
             "num_bits": self.bits,
@@ -65,7 +114,7 @@ impl Scheme {
     }
 }
 
-/// The configuration for weights that are all `grouped_int`.
+/// The configuration for weights that are all `grouped_int` or `int8_dynamic`.
 pub(super) fn write(weights: &BTreeMap<&str, &Value>, ignore: &[String]) -> Result<Value, StorageError> {
     let mut schemes: BTreeMap<Scheme, Vec<&str>> = BTreeMap::new();
     for (module, descriptor) in weights {
@@ -74,6 +123,9 @@ pub(super) fn write(weights: &BTreeMap<&str, &Value>, ignore: &[String]) -> Resu
     if let [targets] = &mut schemes.values_mut().collect::<Vec<_>>()[..] {
         **targets = vec![LINEAR];
     }
+    let mut formats = schemes.keys().map(|scheme| scheme.format());
+    let first = formats.next().unwrap_or(PACK_QUANTIZED);
+    let format = if formats.all(|format| format == first) { first } else { MIXED };
     let groups: Map<String, Value> = schemes
         .iter()
         .enumerate()
@@ -81,7 +133,7 @@ pub(super) fn write(weights: &BTreeMap<&str, &Value>, ignore: &[String]) -> Resu
         .collect();
     Ok(json!({
         "config_groups": groups,
-        "format": PACK_QUANTIZED,
+        "format": format,
         "global_compression_ratio": null,
         "ignore": ignore,
         "kv_cache_scheme": null,
@@ -138,6 +190,13 @@ const fn yes() -> bool {
     true
 }
 
+/// The config groups that weights may belong to.
+struct ReadSchemes {
+    packed: Vec<ReadScheme>,
+    /// Whether there are eight-bit weights with activations rounded per token.
+    int8_dynamic: bool,
+}
+
 /// A config group that packed weights may belong to. Whether columns are indexed is up to each weight.
 struct ReadScheme {
     targets: Vec<String>,
@@ -156,13 +215,30 @@ pub(super) fn read(
         read_schemes(declared).map_err(|problem| StorageError::Config { file: file.to_owned(), problem })?;
     let mut descriptors = BTreeMap::new();
     for module in checkpoint.names().filter_map(|name| name.strip_suffix(PACKED)?.strip_suffix('.')) {
-        let descriptor = describe(checkpoint, module, &schemes)?;
+        let descriptor = describe(checkpoint, module, &schemes.packed)?;
         descriptors.insert(module.to_owned(), descriptor);
+    }
+    for module in checkpoint.names().filter_map(|name| name.strip_suffix(SCALE)?.strip_suffix('.')) {
+        let codes = checkpoint.info(&format!("{module}.weight"));
+        if codes.is_none_or(|info| info.dtype != DType::I8.into()) {
+            continue;
+        }
+        let no_scheme = |problem: &str| StorageError::NoScheme {
+            dir: checkpoint.dir().to_owned(),
+            module: module.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if !schemes.int8_dynamic {
+            return Err(no_scheme("no config group of format \"int-quantized\" fits its eight-bit codes"));
+        }
+        let scale = checkpoint.info(&format!("{module}.{SCALE}")).and_then(|info| info.dtype.known());
+        let scale = scale.ok_or_else(|| no_scheme("weight_scale has an unknown type"))?;
+        descriptors.insert(module.to_owned(), Int8Dynamic::describe(scale));
     }
     Ok(descriptors)
 }
 
-fn read_schemes(declared: &Value) -> Result<Vec<ReadScheme>, String> {
+fn read_schemes(declared: &Value) -> Result<ReadSchemes, String> {
     let config = Declared::deserialize(declared).map_err(|e| e.to_string())?;
     let is_set = |value: &Option<Value>| match value {
         None | Some(Value::Null) => false,
@@ -180,14 +256,18 @@ fn read_schemes(declared: &Value) -> Result<Vec<ReadScheme>, String> {
             ));
         }
     }
-    let mut schemes = Vec::new();
+    let mut schemes = ReadSchemes { packed: Vec::new(), int8_dynamic: false };
     for (name, group) in &config.config_groups {
         let wrong =
             |problem: &str| Err(format!("{name}: {problem}; use a checkpoint with packed integer weights"));
-        if is_set(&group.input_activations) || is_set(&group.output_activations) {
-            return wrong("quantized activations are not supported");
-        }
         let format = group.format.as_deref().or(config.format.as_deref()).unwrap_or_default();
+        if format == INT_QUANTIZED && is_int8_dynamic(group) {
+            schemes.int8_dynamic = true;
+            continue;
+        }
+        if is_set(&group.input_activations) || is_set(&group.output_activations) {
+            return wrong("of quantized activations only symmetric int8 per token, dynamic, are supported");
+        }
         if format != PACK_QUANTIZED {
             return wrong(&format!("format {format:?} is not supported, only {PACK_QUANTIZED:?}"));
         }
@@ -206,9 +286,21 @@ fn read_schemes(declared: &Value) -> Result<Vec<ReadScheme>, String> {
             (strategy, size) => return wrong(&format!("strategy {strategy:?} with group size {size:?}")),
         };
         let targets = group.targets.clone();
-        schemes.push(ReadScheme { targets, bits, group_size, symmetric: weights.symmetric });
+        schemes.packed.push(ReadScheme { targets, bits, group_size, symmetric: weights.symmetric });
     }
     Ok(schemes)
+}
+
+/// Whether a group holds symmetric eight-bit weights per channel with activations rounded alike per token.
+fn is_int8_dynamic(group: &Group) -> bool {
+    let Some(weights) = &group.weights else { return false };
+    let inputs = group.input_activations.as_ref().and_then(|value| Weights::deserialize(value).ok());
+    let eight = |w: &Weights| w.num_bits == 8 && w.number_type == "int" && w.symmetric;
+    let is_dynamic = |w: &Weights| w.dynamic == Some(json!(true));
+    let channel = matches!(weights.strategy.as_deref(), Some("channel"));
+    let token =
+        inputs.as_ref().is_some_and(|i| eight(i) && is_dynamic(i) && i.strategy.as_deref() == Some("token"));
+    eight(weights) && !is_dynamic(weights) && channel && token && group.output_activations.is_none()
 }
 
 /// Finds the form of a packed weight: the scheme that targets it and that its tensors fit.

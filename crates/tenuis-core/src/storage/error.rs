@@ -11,8 +11,8 @@ use thiserror::Error;
 pub enum StorageError {
     /// A quantization method that Tenuis does not read.
     #[error(
-        "{}: quant_method {method:?} cannot be read, only \"compressed-tensors\" (pack-quantized) and \"tenuis\"; \
-         start from the model's unquantized checkpoint", file.display()
+        "{}: quant_method {method:?} cannot be read, only \"compressed-tensors\" (pack-quantized), \"gptq\", \"awq\" \
+         (gemm) and \"tenuis\"; start from the model's unquantized checkpoint", file.display()
     )]
     Method {
         /// The configuration.
@@ -37,6 +37,38 @@ pub enum StorageError {
         module: String,
         /// How it fails to fit.
         problem: String,
+    },
+    /// A tensor is not what the quantization configuration calls for.
+    #[error(
+        "{}: tensor {tensor:?} is {found}, but {} calls for {expected}; take the configuration that belongs to these \
+         weights, or download both again", file.display(), config.display()
+    )]
+    Contradiction {
+        /// The file that holds the tensor.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The configuration.
+        config: PathBuf,
+        /// What it calls for.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Two files that repeat one configuration differ.
+    #[error(
+        "{}: {key} is {found}, but config.json says {expected}; remove the file that does not belong to these weights",
+        file.display()
+    )]
+    TwoConfigs {
+        /// The file beside `config.json`.
+        file: PathBuf,
+        /// The setting.
+        key: &'static str,
+        /// What `config.json` says.
+        expected: String,
+        /// What the file says.
+        found: String,
     },
     /// The components of a weight are not what they should be.
     #[error("{}: {module}: {source}; check that config.json belongs to these weights", dir.display())]

@@ -1,35 +1,58 @@
 //! How a checkpoint says which weights it holds in which representation.
 //!
-//! `config.json` has a `quantization_config` with a `quant_method`. Two methods are read and written:
+//! `config.json` has a `quantization_config` with a `quant_method`. These methods are read and written:
 //!
 //! | method | holds | read by |
 //! |---|---|---|
-//! | `compressed-tensors`, format `pack-quantized` | grouped integers | transformers, vLLM, Tenuis |
+//! | `compressed-tensors`, formats `pack-quantized` and `int-quantized` | grouped integers, W8A8 | transformers, vLLM, Tenuis |
 //! | `tenuis` | any representation, one descriptor a weight | Tenuis |
+//! | `gptq`, formats `gptq` and `gptq_v2` ([`gptq`]) | grouped integers of 2, 3, 4 and 8 bits | GPTQModel, vLLM, Tenuis |
+//! | `awq`, version `gemm` ([`awq`]) | grouped integers of 4 bits | AutoAWQ, GPTQModel, vLLM, Tenuis |
+//! | `gguf` | what an opened GGUF file holds | only that reader says so |
 //!
-//! Both store a weight's components as `{module}.{suffix}`; a module without a descriptor is dense and is stored as
-//! `{module}.weight`. `docs/format.md` of the repository specifies both bit by bit.
+//! The first two store a weight's components as `{module}.{suffix}`; the others have tensors of their own, which become
+//! components when a weight is read. A module without a descriptor is dense and is stored as `{module}.weight`.
+//! `docs/format.md` of the repository specifies all bit by bit.
 
+pub mod awq;
 mod compressed_tensors;
 mod error;
+mod foreign;
+mod gguf;
+pub mod gptq;
 mod tenuis;
+mod transpose;
 
 pub use error::StorageError;
+use foreign::Described;
+pub use foreign::Misfit;
+pub(crate) use foreign::f16_scales;
+pub(crate) use gguf::suffix as gguf_suffix;
 
 use crate::checkpoint::Checkpoint;
-use crate::weight::{CodecRegistry, Components, Dense, Layout, Weight, WeightError};
+use crate::dtype::DType;
+use crate::weight::{CodecRegistry, Components, Dense, GroupedIntSpec, Layout, SHAPE, Weight, WeightError};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The `quant_method` of the ecosystem.
 const COMPRESSED_TENSORS: &str = "compressed-tensors";
 /// The `quant_method` of everything that the ecosystem has no form for.
 const TENUIS: &str = "tenuis";
+/// The `quant_method` of GPTQ checkpoints.
+const GPTQ: &str = "gptq";
+/// The `quant_method` of AWQ checkpoints.
+const AWQ: &str = "awq";
+/// The `quant_method` that the reader of GGUF files declares.
+const GGUF: &str = "gguf";
 /// The `kind` of a dense descriptor.
 const DENSE: &str = "dense";
 /// The `kind` of a grouped integer descriptor.
 const GROUPED_INT: &str = "grouped_int";
+/// The `kind` of eight-bit weights whose inputs are rounded too.
+const INT8_DYNAMIC: &str = "int8_dynamic";
 
 /// The representation of every weight of a checkpoint, as its configuration declares it.
 ///
@@ -45,7 +68,23 @@ const GROUPED_INT: &str = "grouped_int";
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredWeights {
     method: Option<&'static str>,
+    convention: Convention,
     descriptors: BTreeMap<String, Value>,
+    /// `[out, in]` of every weight whose convention tells it without a component of its own.
+    shapes: BTreeMap<String, [usize; 2]>,
+}
+
+/// What the tensors of a compressed weight are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Convention {
+    /// The components of its representation.
+    Components,
+    /// Those of [`gptq`].
+    Gptq(gptq::GptqVersion),
+    /// Those of [`awq`].
+    Awq,
+    /// Blocks of a GGUF file.
+    Gguf,
 }
 
 impl StoredWeights {
@@ -55,23 +94,66 @@ impl StoredWeights {
     /// [`StorageError`] for a method that is not known, a configuration that is malformed or asks for more than
     /// compressed weights, or tensors that fit no scheme of it.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, StorageError> {
-        let config = checkpoint.config();
-        // Older releases of compressed-tensors wrote the second name.
-        let declared =
-            ["quantization_config", "compression_config"].into_iter().find_map(|key| config.get(key));
-        let Some(declared) = declared.filter(|v| !v.is_null()) else {
-            return Ok(Self { method: None, descriptors: BTreeMap::new() });
-        };
-        let file = checkpoint.dir().join("config.json");
+        let Some((declared, file)) = declaration(checkpoint)? else { return Ok(Self::dense()) };
         let method = declared.get("quant_method").and_then(Value::as_str).unwrap_or_default();
-        let (method, descriptors) = match method {
+        let mut stored = Self::dense();
+        match method {
             COMPRESSED_TENSORS => {
-                (COMPRESSED_TENSORS, compressed_tensors::read(checkpoint, declared, &file)?)
+                stored.method = Some(COMPRESSED_TENSORS);
+                stored.descriptors = compressed_tensors::read(checkpoint, &declared, &file)?;
             }
-            TENUIS => (TENUIS, tenuis::read(declared, &file)?),
+            TENUIS => {
+                stored.method = Some(TENUIS);
+                stored.descriptors = tenuis::read(&declared, &file)?;
+            }
+            GPTQ => {
+                let (version, Described { descriptors, shapes }) = gptq::read(checkpoint, &declared, &file)?;
+                let (method, convention) = (Some(GPTQ), Convention::Gptq(version));
+                stored = Self { method, convention, descriptors, shapes };
+            }
+            AWQ => {
+                let Described { descriptors, shapes } = awq::read(checkpoint, &declared, &file)?;
+                let (method, convention) = (Some(AWQ), Convention::Awq);
+                stored = Self { method, convention, descriptors, shapes };
+            }
+            GGUF if checkpoint.is_gguf() => {
+                let Described { descriptors, shapes } = gguf::read(checkpoint);
+                let (method, convention) = (Some(GGUF), Convention::Gguf);
+                stored = Self { method, convention, descriptors, shapes };
+            }
             other => return Err(StorageError::Method { file, method: other.to_owned() }),
-        };
-        Ok(Self { method: Some(method), descriptors })
+        }
+        Ok(stored)
+    }
+
+    const fn dense() -> Self {
+        Self {
+            method: None,
+            convention: Convention::Components,
+            descriptors: BTreeMap::new(),
+            shapes: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a compressed weight's tensors are the components of its representation, so that they may be copied as
+    /// they are; otherwise [`StoredWeights::weight`] makes the components of them.
+    pub fn has_components(&self) -> bool {
+        self.convention == Convention::Components
+    }
+
+    /// `[out_features, in_features]` of a compressed weight, as far as its tensors state it by themselves.
+    pub fn shape(&self, checkpoint: &Checkpoint, module: &str) -> Option<[usize; 2]> {
+        if let Some(shape) = self.shapes.get(module) {
+            return Some(*shape);
+        }
+        let stated = checkpoint.tensor(&format!("{module}.{SHAPE}")).ok()?;
+        if stated.dtype().known() != Some(DType::I64) {
+            return None;
+        }
+        match stated.cast::<i64>().ok()?[..] {
+            [rows, columns] => Some([rows.try_into().ok()?, columns.try_into().ok()?]),
+            _ => None,
+        }
     }
 
     /// The `quant_method`, or `None` where everything is dense.
@@ -123,7 +205,72 @@ impl StoredWeights {
             let tensor = checkpoint.tensor(&format!("{module}.{suffix}"))?;
             components.insert(suffix.to_owned(), tensor);
         }
-        codecs.decode(shape, descriptor, components).map_err(|e| in_checkpoint(checkpoint, module, e))
+        self.convert(module, shape, descriptor, components)
+            .and_then(|components| codecs.decode(shape, descriptor, components))
+            .map_err(|e| in_checkpoint(checkpoint, module, e))
+    }
+
+    /// The components of the representation out of a weight's tensors.
+    fn convert(
+        &self,
+        module: &str,
+        shape: [usize; 2],
+        descriptor: &Value,
+        stored: Components,
+    ) -> Result<Components, WeightError> {
+        if self.has_components() {
+            return Ok(stored);
+        }
+        if let Some(found) = self.shapes.get(module).filter(|found| **found != shape) {
+            return Err(WeightError::Component {
+                component: "weight".to_owned(),
+                expected: format!("of a {shape:?} weight"),
+                found: format!("of a {found:?} weight"),
+            });
+        }
+        let spec = || GroupedIntSpec::from_descriptor(descriptor);
+        match self.convention {
+            Convention::Components => Ok(stored),
+            Convention::Gptq(version) => gptq::convert(version, spec()?, shape, stored),
+            Convention::Awq => awq::convert(spec()?, shape, stored),
+            Convention::Gguf => gguf::convert(shape, stored),
+        }
+    }
+}
+
+/// The configuration of the weights and the file it stands in; none where all are dense.
+fn declaration(checkpoint: &Checkpoint) -> Result<Option<(Value, PathBuf)>, StorageError> {
+    let config = checkpoint.config();
+    // Older releases of compressed-tensors wrote the second name.
+    let declared = ["quantization_config", "compression_config"].into_iter().find_map(|key| config.get(key));
+    let declared = declared.filter(|v| !v.is_null());
+    let method = declared.and_then(|d| d.get("quant_method")).and_then(Value::as_str);
+    let packed = declared.is_none() && checkpoint.names().any(|name| name.ends_with(".qweight"));
+    // Beside weights of another method the file is a leftover.
+    let beside =
+        if method == Some(GPTQ) || packed { checkpoint.json_beside(gptq::CONFIG_FILE)? } else { None };
+    let file = checkpoint.dir().join(gptq::CONFIG_FILE);
+    match (declared, beside) {
+        (Some(declared), None) => Ok(Some((declared.clone(), checkpoint.dir().join("config.json")))),
+        (Some(declared), Some(beside)) => {
+            for key in ["bits", "group_size", "sym", "desc_act", "checkpoint_format"] {
+                if let (Some(expected), Some(found)) = (declared.get(key), beside.get(key))
+                    && expected != found
+                {
+                    let (expected, found) = (expected.to_string(), found.to_string());
+                    return Err(StorageError::TwoConfigs { file, key, expected, found });
+                }
+            }
+            Ok(Some((declared.clone(), checkpoint.dir().join("config.json"))))
+        }
+        // As AutoGPTQ left it before transformers knew the method.
+        (None, Some(mut beside)) => {
+            if let Some(fields) = beside.as_object_mut() {
+                fields.entry("quant_method").or_insert_with(|| GPTQ.into());
+            }
+            Ok(Some((beside, file)))
+        }
+        (None, None) => Ok(None),
     }
 }
 
@@ -165,7 +312,7 @@ fn in_checkpoint(checkpoint: &Checkpoint, module: &str, source: WeightError) -> 
 
 /// The `quantization_config` of a checkpoint that holds these weights, or `None` where all of them are dense.
 ///
-/// Where everything that is not dense is `grouped_int`, this is compressed-tensors' own form, which transformers
+/// Where everything that is not dense is `grouped_int` or `int8_dynamic`, this is compressed-tensors' own form, which transformers
 /// loads; otherwise it is the method `tenuis`. `untouched_linears` are the Linears that are not in `weights` (the
 /// head, say): compressed-tensors must be told to leave them alone.
 ///
@@ -199,7 +346,7 @@ pub fn quantization_config_for(
             untouched.push(module.clone());
         } else {
             compressed.insert(module.as_str(), descriptor);
-            grouped_only &= kind == GROUPED_INT;
+            grouped_only &= kind == GROUPED_INT || kind == INT8_DYNAMIC;
         }
     }
     if compressed.is_empty() {

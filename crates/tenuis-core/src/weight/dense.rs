@@ -119,8 +119,38 @@ impl Representation for Dense {
         Ok(())
     }
 
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        assert_eq!(factors.len(), self.shape[0]);
+        self.scaled(factors, self.layout == Layout::OutIn)
+    }
+
+    fn scale_columns(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        assert_eq!(factors.len(), self.shape[1]);
+        self.scaled(factors, self.layout == Layout::InOut)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Dense {
+    /// Multiplies the first or the last stored dimension by factors.
+    fn scaled(&self, factors: &[f32], first: bool) -> Result<Option<Weight>, WeightError> {
+        let mut values = self.tensor.to_f32()?.into_owned();
+        let width = if self.layout == Layout::OutIn { self.shape[1] } else { self.shape[0] };
+        for (row, values) in values.chunks_exact_mut(width.max(1)).enumerate() {
+            if first {
+                values.iter_mut().for_each(|value| *value *= factors[row]);
+            } else {
+                values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+            }
+        }
+        let tensor = Tensor::from_f32(self.dtype, self.tensor.shape().to_vec(), &values)?;
+        if tensor.to_f32()?.iter().any(|value| !value.is_finite()) {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Self { tensor, ..self.clone() })))
     }
 }
 

@@ -7,10 +7,24 @@
 
 mod dense;
 mod grouped_int;
+mod input_scaled;
+mod int8_dynamic;
+mod low_rank;
+mod nested;
+mod q4_1;
+mod sparse;
+mod sum;
 
 pub use dense::{Dense, DenseCodec, Layout};
-pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT};
+pub(crate) use grouped_int::{G_IDX, PACKED, SCALE, SHAPE, ZERO_POINT, shape_tensor};
 pub use grouped_int::{GroupSize, GroupedInt, GroupedIntCodec, GroupedIntSpec, pack_codes, unpack_codes};
+pub use input_scaled::{InputScaled, InputScaledCodec};
+pub use int8_dynamic::{Int8Dynamic, Int8DynamicCodec};
+pub use low_rank::{LowRank, LowRankCodec};
+pub(crate) use q4_1::BLOCKS as Q4_1_BLOCKS;
+pub use q4_1::{Q4_1, Q4_1Codec};
+pub use sparse::{Sparse, SparseCodec, SparsePattern, SparseSpec, SparseValues};
+pub use sum::{Sum, SumCodec};
 
 use crate::tensor::{Tensor, TensorError};
 use serde_json::Value;
@@ -135,9 +149,54 @@ pub trait Representation: Any + fmt::Debug + Send + Sync {
     /// If `rows` or `out` do not fit the shape.
     fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), WeightError>;
 
+    /// The weight with row `o` multiplied by `factors[o]`, in the same form; `None` where the form cannot take them: it has
+    /// no place for a factor per row, or its stored types would overflow or lose more than rounding.
+    ///
+    /// # Errors
+    /// [`WeightError`] where the components cannot be read.
+    ///
+    /// # Panics
+    /// May panic if `factors` is not `out_features` long.
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let _ = factors;
+        Ok(None)
+    }
+
+    /// The weight with column `i` multiplied by `factors[i]`, as [`scale_rows`](Self::scale_rows).
+    ///
+    /// # Errors
+    /// As [`scale_rows`](Self::scale_rows).
+    ///
+    /// # Panics
+    /// May panic if `factors` is not `in_features` long.
+    fn scale_columns(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        let _ = factors;
+        Ok(None)
+    }
+
+    /// The weights that are not zero, counted from the decoded values.
+    ///
+    /// # Errors
+    /// As [`Representation::decode_rows`].
+    fn nonzero_parameters(&self) -> Result<u64, WeightError> {
+        let [out_features, in_features] = self.shape();
+        let mut tile = vec![0.0; COUNTED_ROWS.min(out_features) * in_features];
+        let mut nonzero = 0;
+        for start in (0..out_features).step_by(COUNTED_ROWS) {
+            let rows = start..out_features.min(start + COUNTED_ROWS);
+            let tile = &mut tile[..rows.len() * in_features];
+            self.decode_rows(rows, tile)?;
+            nonzero += tile.iter().filter(|v| **v != 0.0).count() as u64;
+        }
+        Ok(nonzero)
+    }
+
     /// This value for a downcast to its concrete type, by which kernels choose a fast path.
     fn as_any(&self) -> &dyn Any;
 }
+
+/// Rows that are decoded at a time to count what is not zero.
+const COUNTED_ROWS: usize = 64;
 
 /// A shared weight.
 pub type Weight = Arc<dyn Representation>;
@@ -203,11 +262,17 @@ pub struct CodecRegistry {
 }
 
 impl CodecRegistry {
-    /// The codecs of this crate: `dense` and `grouped_int`.
+    /// The codecs of this crate.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         registry.register(Arc::new(DenseCodec));
         registry.register(Arc::new(GroupedIntCodec));
+        registry.register(Arc::new(LowRankCodec));
+        registry.register(Arc::new(SumCodec));
+        registry.register(Arc::new(InputScaledCodec));
+        registry.register(Arc::new(Int8DynamicCodec));
+        registry.register(Arc::new(Q4_1Codec));
+        registry.register(Arc::new(SparseCodec));
         registry
     }
 
@@ -271,7 +336,7 @@ fn take(
 }
 
 /// Fails on whatever a codec has not taken.
-fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
+pub(crate) fn nothing_left(components: &Components, kind: &str) -> Result<(), WeightError> {
     match components.keys().next() {
         Some(component) => {
             Err(WeightError::UnexpectedComponent { component: component.clone(), kind: kind.to_owned() })

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tenuis_core::{
     Bits, Checkpoint, CheckpointWriter, CodecRegistry, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec,
-    Layout, Representation, StorageError, StoredWeights, Tensor, WriterOptions, convert,
+    Layout, LowRank, Representation, StorageError, StoredWeights, Sum, Tensor, WriterOptions, convert,
     quantization_config_for,
 };
 
@@ -280,7 +280,7 @@ fn configurations_that_are_refused() {
     let model = fs::read(golden("w4_g32_asym").join("model.safetensors")).unwrap();
     let group = "/quantization_config/config_groups/group_0";
     let cases = [
-        ("/quantization_config/quant_method".to_owned(), json!("gptq"), "\"gptq\""),
+        ("/quantization_config/quant_method".to_owned(), json!("hqq"), "\"hqq\""),
         ("/quantization_config/quant_method".to_owned(), json!("tenuis"), "unknown field"),
         (format!("{group}/format"), json!("int-quantized"), "int-quantized"),
         (format!("{group}/input_activations"), json!({ "num_bits": 8 }), "activations"),
@@ -311,4 +311,37 @@ fn configurations_that_are_refused() {
         let error = outcome.expect_err(&format!("{pointer} = {value}")).to_string();
         assert!(error.contains(fragment) && !error.contains('\n'), "{pointer} = {value}: {error}");
     }
+}
+
+/// Products and sums travel under the method `tenuis`; the file holds exactly the bytes that they count.
+#[test]
+fn round_trip_of_products_and_sums() {
+    let dir = tempfile::tempdir().unwrap();
+    let factor = |shape: [usize; 2]| -> tenuis_core::Weight {
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i % 13) as f32 / 8.0).collect();
+        let tensor = Tensor::from_f32(DType::F16, shape.to_vec(), &values).unwrap();
+        std::sync::Arc::new(Dense::new(tensor).unwrap())
+    };
+    let product = LowRank::new(factor([6, 3]), factor([3, 64])).unwrap();
+    let int = grouped(spec(4, GroupSize::Columns(32), false, false), [6, 64]);
+    let sum = Sum::new(vec![std::sync::Arc::new(int), std::sync::Arc::new(product.clone())]).unwrap();
+    let weights: [(&str, &dyn Representation); 2] = [("m.0.product", &product), ("m.0.sum", &sum)];
+    let descriptors = weights.iter().map(|(m, w)| ((*m).to_owned(), w.descriptor())).collect();
+    let quantization = quantization_config_for(&descriptors, &[]).unwrap().unwrap();
+    assert_eq!(quantization["quant_method"], "tenuis");
+
+    let checkpoint = write(&dir.path().join("m"), &weights, &json!({ "quantization_config": quantization }));
+    assert!(checkpoint.info("m.0.product.b.weight").is_some());
+    assert!(checkpoint.info("m.0.sum.terms.1.a.weight").is_some());
+    let stored = StoredWeights::from_checkpoint(&checkpoint).unwrap();
+    let codecs = CodecRegistry::builtin();
+    for (module, weight) in weights {
+        let again = stored.weight(&checkpoint, &codecs, module, [6, 64], Layout::OutIn).unwrap();
+        assert_eq!(again.descriptor(), weight.descriptor());
+        assert_eq!(again.to_dense().unwrap(), weight.to_dense().unwrap());
+    }
+    assert_eq!(checkpoint.tensor_bytes(), product.stored_bytes() + sum.stored_bytes());
+    let error =
+        stored.weight(&checkpoint, &codecs, "m.0.sum", [5, 64], Layout::OutIn).unwrap_err().to_string();
+    assert!(error.contains("m.0.sum") && error.contains("terms.0"), "{error}");
 }

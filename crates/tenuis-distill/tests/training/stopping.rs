@@ -57,14 +57,14 @@ fn the_end_is_validated_before_the_best_is_chosen() {
 fn the_schedule_and_the_batches_follow_the_options() {
     for schedule in [Schedule::Cosine, Schedule::Linear, Schedule::Constant] {
         let mut options = options(12);
-        (options.schedule, options.warmup, options.seed) = (schedule, 3, 4);
+        (options.schedule, options.warmup, options.seed) = (schedule, 3, Some(4));
         let (first, log) = learn(&mut tiny(1), &texts(7), &options).unwrap();
         for (step, record) in log.steps.iter().enumerate() {
             assert_eq!(record.learning_rate, options.rate(step));
         }
         let (again, _) = learn(&mut tiny(1), &texts(7), &options).unwrap();
         assert_eq!(first.losses, again.losses, "the same seed");
-        options.seed = 5;
+        options.seed = Some(5);
         let (other, _) = learn(&mut tiny(1), &texts(7), &options).unwrap();
         assert_ne!(first.losses, other.losses, "another order");
     }

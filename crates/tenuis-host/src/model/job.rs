@@ -6,7 +6,7 @@ use crate::error::{OutputProblem, PluginError};
 use crate::instance::Instance;
 use crate::model::view::ModelView;
 use crate::model::{ModelInput, ModelOutput, ModelOutputs};
-use crate::technique::{Scope, Technique};
+use crate::technique::{Scope, Statistics, Technique};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -52,6 +52,21 @@ impl ModelJob {
     /// [`PluginError::Failed`] with the plugin's reason where it does not.
     pub fn accepts(&mut self, descriptor: &Value) -> Result<(), PluginError> {
         self.0.accepts(descriptor)
+    }
+
+    /// What a [`run`](Self::run) with these options makes use of that has to be measured; nothing where the plugin is older
+    /// than the question.
+    ///
+    /// # Errors
+    /// [`PluginError::Failed`] where the plugin cannot say.
+    pub fn statistics(&mut self) -> Result<Statistics, PluginError> {
+        let Some(ask) = self.technique().table().raw.model_statistics else {
+            return Ok(Statistics::default());
+        };
+        // SAFETY: the state is that of `create`.
+        let wanted =
+            self.0.ask("model_statistics", |state, wanted, err| unsafe { ask(state, wanted, err) })?;
+        Ok(Statistics::new(wanted.unwrap_or_default()))
     }
 
     /// The peak of RAM in bytes that [`run`](Self::run) would take beside the checkpoints; `None` where the plugin does

@@ -59,9 +59,11 @@ impl ModelCheckpoint {
         weights: BTreeMap<String, Weight>,
     ) -> Result<Self, CheckpointError> {
         let mut model = Self::new(checkpoint.config().clone(), spec);
-        let components: BTreeSet<String> =
-            weights.iter().flat_map(|(module, weight)| stored_names(module, weight)).collect();
-        for name in checkpoint.names().filter(|name| !components.contains(*name)) {
+        // Whatever convention the weight is stored in: every tensor of its module but the bias belongs to it.
+        let is_component = |name: &str| {
+            name.match_indices('.').any(|(at, _)| &name[at..] != ".bias" && weights.contains_key(&name[..at]))
+        };
+        for name in checkpoint.names().filter(|name| !is_component(name)) {
             model.tensors.insert(name.to_owned(), checkpoint.tensor(name)?);
         }
         model.weights = weights;

@@ -22,7 +22,7 @@ fn a_plugin_is_found_and_described() {
     assert!(plugin.error().is_none(), "{:?}", plugin.error());
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("fixture", Some("0.1.0"), Some((1, Some(0))))
+        ("fixture", Some("0.1.0"), Some((1, Some(tenuis_abi::TN_ABI_MINOR))))
     );
     let hash = blake3::hash(&std::fs::read(site.library()).unwrap()).to_hex().to_string();
     assert_eq!(plugin.hash(), Some(hash.as_str()));
@@ -156,7 +156,7 @@ fn what_the_entry_point_returns_is_checked() {
         (table("0x1234, sizeof(tn_plugin), 1, 0, 0, 1, NULL"), "the magic number is 0x0000000000001234"),
         (table("TN_MAGIC, 12, 1, 0, 0, 1, NULL"), "its plugin struct is too short"),
         (table("TN_MAGIC, sizeof(tn_plugin), 2, 0, 0, 1, NULL"), "built for plugin ABI 2"),
-        (table("TN_MAGIC, sizeof(tn_plugin), 1, 9, 9, 1, NULL"), "needs plugin ABI 1.9 or later, this program has 1.0"),
+        (table("TN_MAGIC, sizeof(tn_plugin), 1, 9, 9, 1, NULL"), "needs plugin ABI 1.9 or later, this program has 1.1"),
         (table("TN_MAGIC, sizeof(tn_plugin), 1, 0, 0, 0, NULL"), "it says that it has 0 techniques"),
         (
             "static const tn_technique T = {.struct_size = sizeof(tn_technique), .scope = TN_SCOPE_GROUP, .id = {\"x\", 1}};\n\

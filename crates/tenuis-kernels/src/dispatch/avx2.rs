@@ -1,13 +1,14 @@
 //! Lanes as AVX2 vectors.
 #![expect(unsafe_code, reason = "vector intrinsics")]
 
-use super::{Kernel, LANES, Lanes};
+use super::{EXPANSION, Kernel, LANES, Lanes};
 use std::arch::x86_64::{
     __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadu_si128,
-    _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_and_si256, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
-    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm256_srl_epi32, _mm256_storeu_ps, _mm256_sub_epi32,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_and_si256, _mm256_andnot_ps,
+    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
+    _mm256_srai_epi32, _mm256_srl_epi32, _mm256_storeu_ps, _mm256_sub_epi32,
 };
 
 /// The proof that the CPU has AVX2, FMA and F16C: [`Avx2::detect`] is the only way to get one.
@@ -93,6 +94,17 @@ impl Lanes for Avx2 {
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    fn expand(self, kept: u8, values: __m256) -> __m256 {
+        // SAFETY: the CPU has AVX2, and a row of the table has 32 bytes; the load needs no alignment.
+        unsafe {
+            let from = _mm256_loadu_si256(EXPANSION[kept as usize].as_ptr().cast());
+            // The permutation looks at three bits only; what is below zero becomes a mask of ones.
+            let moved = _mm256_permutevar8x32_ps(values, from);
+            _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32::<31>(from)), moved)
         }
     }
 

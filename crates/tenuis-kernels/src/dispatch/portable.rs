@@ -1,6 +1,6 @@
 //! Lanes as arrays, which the compiler turns into whatever vectors the target has (SSE2, NEON).
 
-use super::{LANES, Lanes};
+use super::{EXPANSION, LANES, Lanes};
 
 /// Lanes for every CPU.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +98,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn read_bf16(self, bytes: &[u8; 16]) -> Self::Floats {
         parts(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
+    }
+
+    #[inline(always)]
+    fn expand(self, kept: u8, values: Self::Floats) -> Self::Floats {
+        map(EXPANSION[kept as usize], |from| if from < 0 { 0.0 } else { values[from as usize & (LANES - 1)] })
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ pub(super) struct Runs<'a> {
 
 /// The zero points of a row.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Zeros<'a> {
+pub(crate) enum Zeros<'a> {
     /// One for all groups.
     Mid(u8),
     /// One per group.
@@ -23,7 +23,7 @@ pub(super) enum Zeros<'a> {
 
 impl Zeros<'_> {
     #[inline(always)]
-    pub(super) fn of(self, group: usize) -> u8 {
+    pub(crate) fn of(self, group: usize) -> u8 {
         match self {
             Self::Mid(mid) => mid,
             Self::Each(zeros) => zeros[group],

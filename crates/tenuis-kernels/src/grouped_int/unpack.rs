@@ -6,7 +6,7 @@ use tenuis_core::{Bits, unpack_codes};
 ///
 /// # Panics
 /// If `row` is shorter than the codes.
-pub(super) fn unpack(bits: Bits, row: &[u8], out: &mut [u8]) {
+pub(crate) fn unpack(bits: Bits, row: &[u8], out: &mut [u8]) {
     match bits.get() {
         3 => straddling::<3>(row, out),
         5 => straddling::<5>(row, out),

@@ -24,7 +24,7 @@ const ROWS: usize = 256;
 /// Replaces the lower triangle of a symmetric matrix by `L` with `A = LLᵀ`, and the upper one by zeros.
 ///
 /// Returns the index of the first pivot that is not positive.
-pub(super) fn cholesky<T: Real>(a: &mut [T], n: usize) -> Result<(), usize> {
+pub(crate) fn cholesky<T: Real>(a: &mut [T], n: usize) -> Result<(), usize> {
     let mut panel = vec![T::ZERO; n * BLOCK.min(n)];
     let mut corner = vec![T::ZERO; BLOCK.min(n).pow(2)];
     for j in (0..n).step_by(BLOCK) {

@@ -1,5 +1,6 @@
 //! What a stage did, and the configuration of the checkpoint it made.
 
+use super::fold::Placed;
 use super::rest::CommonType;
 use super::stream::Stream;
 use crate::error::RunError;
@@ -11,6 +12,15 @@ use tenuis_eval::report::{Metric, StageRecord};
 use tenuis_host::{GroupOutput, LogLevel, LogLine, ModelOutput, Technique};
 use tenuis_linalg::LayerStats;
 use tenuis_spec::DecoderSpec;
+
+/// The metric that says whether a group's scales were folded.
+const FOLDED: &str = "scales_folded";
+
+/// Whether a stage has folded scales, so that its weights no longer approximate those of the same name before.
+pub(crate) fn has_folded(record: &StageRecord) -> bool {
+    let folded = |metric: &Metric| metric.key.ends_with(FOLDED) && metric.value == Some(1.0);
+    record.metrics.iter().any(folded)
+}
 
 /// What is known of a stage's output while it is being made.
 pub(super) struct Outcome {
@@ -98,23 +108,36 @@ impl Outcome {
         self.record.warnings.extend(loud.map(|line| line.message.clone()));
     }
 
+    /// Records what became of the scales of a group, under the name of its first member.
+    pub(super) fn note_scales(&mut self, name: &str, placed: Placed) {
+        let folded = match placed {
+            Placed::Nothing => return,
+            Placed::Folded => 1.0,
+            Placed::AtRunTime(reason) => {
+                self.record.notes.push(format!("{name}: its input is scaled at run time: {reason}"));
+                0.0
+            }
+        };
+        self.record.metrics.push(Metric { key: format!("{name}/{FOLDED}"), value: Some(folded) });
+    }
+
     /// Warns where a Hessian cannot have full rank.
     pub(super) fn note_rows(&mut self, name: &str, stats: &LayerStats) {
-        let (rows, features) = (stats.rows(), stats.features() as u64);
-        if stats.gram().is_some() && rows < features {
-            self.record.warnings.push(format!(
-                "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at \
-                 most; pass more calibration text"
-            ));
-        }
+        self.record.warnings.extend(rank_warning(name, stats));
     }
 
     /// Records how much text the calibration saw.
     pub(super) fn note_stream(&mut self, stream: &Stream) {
-        self.record.calibration_rows = stream.rows();
-        self.record.dropped_batches = stream.dropped();
-        if stream.dropped() > 0 {
-            let warning = format!("{} calibration batches dropped: activations not finite", stream.dropped());
+        self.note_calibration(stream.rows(), stream.dropped(), Vec::new());
+    }
+
+    /// Records how much text a calibration saw, how many batches of it were dropped, and what it warned of.
+    pub(super) fn note_calibration(&mut self, rows: u64, dropped: u64, warnings: Vec<String>) {
+        self.record.calibration_rows = rows;
+        self.record.dropped_batches = dropped;
+        self.record.warnings.extend(warnings);
+        if dropped > 0 {
+            let warning = format!("{dropped} calibration batches dropped: activations not finite");
             self.record.warnings.push(warning);
         }
     }
@@ -147,4 +170,15 @@ impl Outcome {
     pub(super) fn into_record(self) -> StageRecord {
         self.record
     }
+}
+
+/// Warns where a Hessian cannot have full rank.
+pub(super) fn rank_warning(name: &str, stats: &LayerStats) -> Option<String> {
+    let (rows, features) = (stats.rows(), stats.features() as u64);
+    (stats.gram().is_some() && rows < features).then(|| {
+        format!(
+            "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at most; \
+             pass more calibration text"
+        )
+    })
 }

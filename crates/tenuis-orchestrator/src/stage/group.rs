@@ -2,6 +2,7 @@
 
 use super::StageJob;
 use super::config::Outcome;
+use super::fold::{self, Changed};
 use super::stream::Stream;
 use crate::compress::Workshop;
 use crate::error::RunError;
@@ -14,8 +15,11 @@ use tenuis_linalg::LayerStats;
 use tenuis_model::{Block, ModelError};
 use tenuis_spec::LinearSpec;
 
-/// Rows that are decoded at a time to look for values that are not finite.
+/// Rows that are decoded at a time to look at every value.
 const SCAN_ROWS: usize = 64;
+
+/// A dense weight counts as pruned from one zero in so many values on: a bit of every 16 pays for a bitmask.
+const PRUNED_FROM: usize = 16;
 
 /// A running stage: the plugin's job and what it has done so far.
 pub(super) struct GroupRun<'a, 'o> {
@@ -25,6 +29,24 @@ pub(super) struct GroupRun<'a, 'o> {
     pub(super) capabilities: Capabilities,
     pub(super) outcome: &'o mut Outcome,
     pub(super) n_blocks: usize,
+    /// Norms and biases that took scales.
+    pub(super) changed: Changed,
+}
+
+/// What a technique made of a group.
+pub(super) struct Made {
+    /// The new weights by name.
+    pub(super) weights: BTreeMap<String, Weight>,
+    /// The scales that the inputs of some of them are to be divided by.
+    pub(super) folds: BTreeMap<String, Vec<f32>>,
+}
+
+impl Made {
+    /// The scale that all members share.
+    pub(super) fn shared_scale(&self) -> Option<&[f32]> {
+        let first = self.folds.values().next()?;
+        self.weights.keys().all(|name| self.folds.get(name) == Some(first)).then_some(first)
+    }
 }
 
 /// The targeted Linears of one group of a block.
@@ -36,14 +58,14 @@ pub(super) struct GroupTask<'a> {
 }
 
 impl GroupRun<'_, '_> {
-    /// Runs the technique on the targeted Linears of a block's group; the new weights by name.
+    /// Runs the technique on the targeted Linears of a block's group.
     pub(super) fn group(
         &mut self,
         block: &Block,
         original: Option<&Block>,
         task: &GroupTask<'_>,
         stream: Option<&Stream>,
-    ) -> Result<BTreeMap<String, Weight>, RunError> {
+    ) -> Result<Option<Made>, RunError> {
         let mut members = Vec::with_capacity(task.linears.len());
         for linear in task.linears {
             let Some(weight) = block.weight(&linear.name) else { continue };
@@ -53,18 +75,20 @@ impl GroupRun<'_, '_> {
             let mut member = LinearInput::new(&linear.name, weight.clone());
             member.bias = block.bias(&linear.name).map(|b| bias_tensor(&linear.name, b)).transpose()?;
             member.original = original.and_then(|o| o.weight(&linear.name)).cloned();
+            member.mask = self.mask(&linear.name, weight.as_ref())?;
             members.push(member);
         }
-        let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(BTreeMap::new()) };
+        let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(None) };
         if let Some(stats) = &task.stats {
             self.outcome.note_rows(&first, stats);
         }
 
-        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(|m| {
-            let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
-            (narrow(m.sum_abs()), narrow(m.sum_squares()), m.max_abs())
+        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(narrow);
+        let channels = block.spec().groups().get(task.group).and_then(|group| {
+            fold::channels(block, group, |name| members.iter().any(|member| member.name == name))
         });
         let mut input = GroupInput::new(members);
+        input.producer = channels.as_deref();
         input.block = task.block_index as u32;
         input.n_blocks = self.n_blocks as u32;
         input.rows = task.stats.as_ref().map_or(0, LayerStats::rows);
@@ -85,31 +109,51 @@ impl GroupRun<'_, '_> {
         if let Some(loss) = &loss {
             input.out_loss = Some(loss);
         }
-        self.run(&first, input)
+        self.run(&first, input).map(Some)
     }
 
     /// Runs the technique on a prepared group.
-    pub(super) fn run(
-        &mut self,
-        first: &str,
-        input: GroupInput<'_>,
-    ) -> Result<BTreeMap<String, Weight>, RunError> {
+    pub(super) fn run(&mut self, first: &str, input: GroupInput<'_>) -> Result<Made, RunError> {
         let output = self.technique.run(input).map_err(|source| RunError::Technique {
             weight: first.to_owned(),
             technique: self.job.technique.id().to_owned(),
             source,
         })?;
-        if let Some(name) = output.folds.keys().next() {
-            return Err(RunError::Unsupported {
-                technique: self.job.technique.id().to_owned(),
-                recipe: self.job.loaded.recipe.name.clone(),
-                problem: format!(
-                    "wants input scales of {name} folded into its producer, which this version cannot do"
-                ),
-            });
-        }
         self.outcome.note(&output);
-        Ok(output.weights)
+        let mut folds = output.folds;
+        folds.retain(|_, scale| scale.iter().any(|s| *s != 1.0));
+        Ok(Made { weights: output.weights, folds })
+    }
+
+    /// Which entries of a pruned weight are kept, `None` where a weight is not pruned.
+    ///
+    /// A sparse weight is pruned whatever technique comes next; one that does not keep zeros is refused by the host. A
+    /// dense one counts as pruned where so many entries are zero that a sparse form of it could be smaller: other
+    /// programs have no other way to store it.
+    pub(super) fn mask(&self, name: &str, weight: &dyn Representation) -> Result<Option<Tensor>, RunError> {
+        Self::mask_of(self.capabilities, name, weight)
+    }
+
+    /// As [`GroupRun::mask`], for a technique of these capabilities.
+    pub(super) fn mask_of(
+        capabilities: Capabilities,
+        name: &str,
+        weight: &dyn Representation,
+    ) -> Result<Option<Tensor>, RunError> {
+        let pruned = weight.kind() == "sparse";
+        if !pruned && !(weight.kind() == "dense" && capabilities.keeps_mask()) {
+            return Ok(None);
+        }
+        let [rows, columns] = weight.shape();
+        let mut kept = Vec::with_capacity(rows * columns);
+        tiles(name, weight, |tile| kept.extend(tile.iter().map(|v| u8::from(*v != 0.0))))?;
+        let zeros = kept.iter().filter(|k| **k == 0).count();
+        if !pruned && zeros * PRUNED_FROM < kept.len() {
+            return Ok(None);
+        }
+        let mask = Tensor::from_vec(DType::U8, vec![rows, columns], kept)
+            .map_err(|source| RunError::Tensor { tensor: name.to_owned(), source })?;
+        Ok(Some(mask))
     }
 
     /// Whether a weight may be given to the technique: one that is not finite fails the run, or is copied through.
@@ -132,18 +176,24 @@ impl GroupRun<'_, '_> {
 
 /// Counts the values of a weight that are NaN or infinite.
 fn non_finite(name: &str, weight: &dyn Representation) -> Result<usize, RunError> {
+    let mut count = 0;
+    tiles(name, weight, |tile| count += tile.iter().filter(|v| !v.is_finite()).count())?;
+    Ok(count)
+}
+
+/// Decodes a weight some rows at a time.
+fn tiles(name: &str, weight: &dyn Representation, mut look: impl FnMut(&[f32])) -> Result<(), RunError> {
     let [rows, columns] = weight.shape();
     let mut tile = vec![0.0; SCAN_ROWS.min(rows) * columns];
-    let mut count = 0;
     for start in (0..rows).step_by(SCAN_ROWS) {
         let end = (start + SCAN_ROWS).min(rows);
         let tile = &mut tile[..(end - start) * columns];
         weight
             .decode_rows(start..end, tile)
             .map_err(|source| RunError::Weight { tensor: name.to_owned(), source })?;
-        count += tile.iter().filter(|v| !v.is_finite()).count();
+        look(tile);
     }
-    Ok(count)
+    Ok(())
 }
 
 fn bias_tensor(name: &str, bias: &[f32]) -> Result<Tensor, RunError> {
@@ -166,17 +216,31 @@ impl<'a> Scorer<'a> {
 
     fn loss(&self, candidate: &GroupOutput) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let mut block = self.block.clone();
-        for (name, weight) in &candidate.weights {
-            block.set_weight(name, weight.clone())?;
+        let made = Made { weights: candidate.weights.clone(), folds: candidate.folds.clone() };
+        for (name, weight) in fold::divided_at_run_time(made)? {
+            block.set_weight(&name, weight)?;
         }
-        let (mut sum, mut count) = (0.0, 0usize);
-        for (hidden, expected) in self.sample.iter().zip(&self.expected) {
-            let output = block.forward(hidden, None)?;
-            let error = (output - expected).and_then(|d| d.sqr()).and_then(|d| d.sum_all());
-            let error = error.and_then(|e| e.to_scalar::<f32>()).map_err(ModelError::from)?;
-            sum += f64::from(error);
-            count += expected.elem_count();
-        }
-        Ok(sum / count.max(1) as f64)
+        let outputs = self.sample.iter().map(|h| block.forward(h, None)).collect::<Result<Vec<_>, _>>()?;
+        mean_squared_error(&outputs, &self.expected)
     }
+}
+
+/// `mean((outputs − expected)²)` over all batches.
+pub(super) fn mean_squared_error(
+    outputs: &[Activations],
+    expected: &[Activations],
+) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    let (mut sum, mut count) = (0.0, 0usize);
+    for (output, expected) in outputs.iter().zip(expected) {
+        let error = (output - expected).and_then(|d| d.sqr()).and_then(|d| d.sum_all());
+        sum += f64::from(error.and_then(|e| e.to_scalar::<f32>()).map_err(ModelError::from)?);
+        count += expected.elem_count();
+    }
+    Ok(sum / count.max(1) as f64)
+}
+
+/// Moments as techniques get them.
+pub(super) fn narrow(moments: &tenuis_linalg::Moments) -> (Vec<f32>, Vec<f32>, &[f32]) {
+    let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+    (narrow(moments.sum_abs()), narrow(moments.sum_squares()), moments.max_abs())
 }

@@ -5,8 +5,11 @@
 //! it will see.
 
 mod config;
+mod fold;
+mod forms;
 mod group;
 pub(crate) mod model_scope;
+pub(crate) mod rehearsal;
 mod rest;
 mod stream;
 
@@ -14,13 +17,17 @@ use crate::calibration::Calibration;
 use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::recipe::{LoadedRecipe, ResolvedTargets};
+use crate::round_trip::Witness;
 use config::Outcome;
+pub(crate) use config::has_folded;
+use fold::{Changed, Vectors};
+pub(crate) use forms::Forms;
 use group::{GroupRun, GroupTask};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use stream::Stream;
-use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, StoredWeights, WriterOptions};
+use tenuis_core::{Checkpoint, CheckpointWriter, WriterOptions};
 use tenuis_eval::report::StageRecord;
 use tenuis_host::{Capabilities, HostEvents, Technique};
 use tenuis_linalg::StatsNeeds;
@@ -49,16 +56,12 @@ pub(crate) fn needs_data(capabilities: Capabilities) -> bool {
 }
 
 /// Checks a stage's targets against the model: that each pattern matches something, that blocks exist, that the head
-/// is not an alias, and that the technique takes the weights as they are stored.
-///
-/// What a later stage will be given is not known before the earlier ones have run, so only the first is asked for
-/// the representations it accepts; [`run`] asks again.
+/// is not an alias. Whether the technique takes the weights in the form they have is asked by [`Forms`].
 pub(crate) fn check_targets(
     model: &Model,
     loaded: &LoadedRecipe,
     index: usize,
     technique: &Technique,
-    codecs: &CodecRegistry,
 ) -> Result<ResolvedTargets, RunError> {
     let spec = model.spec();
     let stage = &loaded.recipe.stages[index];
@@ -81,34 +84,7 @@ pub(crate) fn check_targets(
         );
         return Err(loaded.origin.error(&format!("/stages/{index}/targets/head"), problem).into());
     }
-    if index == 0 {
-        check_accepts(model.checkpoint(), loaded, index, technique, &targets, model, codecs)?;
-    }
     Ok(targets)
-}
-
-/// Asks the technique whether it takes every targeted weight in the representation it now has.
-fn check_accepts(
-    input: &Checkpoint,
-    loaded: &LoadedRecipe,
-    index: usize,
-    technique: &Technique,
-    targets: &ResolvedTargets,
-    model: &Model,
-    codecs: &CodecRegistry,
-) -> Result<(), RunError> {
-    let options = Value::Object(loaded.recipe.stages[index].options.clone());
-    let mut job = technique.start(&options, 1, Arc::new(tenuis_host::NoEvents))?;
-    let stored = StoredWeights::from_checkpoint(input)?;
-    let blocks = model.spec().layers.iter().enumerate();
-    let linears = blocks.flat_map(|(b, layer)| layer.linears().into_iter().map(move |l| (b, l)));
-    for (_, linear) in linears.filter(|(b, l)| targets.in_block(*b, &l.name)) {
-        let weight = stored.weight(input, codecs, &linear.name, linear.shape, linear.layout)?;
-        job.accepts(&weight.descriptor()).map_err(|e| {
-            loaded.origin.error(&format!("/stages/{index}/technique"), format!("{}: {e}", linear.name))
-        })?;
-    }
-    Ok(())
 }
 
 /// Passes the wish to stop on to the plugin.
@@ -130,8 +106,8 @@ pub(crate) fn run(
     let original = (!Arc::ptr_eq(job.input, job.source))
         .then(|| Model::open(Arc::clone(job.source), workshop.codecs))
         .transpose()?;
-    let targets = check_targets(&model, job.loaded, job.index, job.technique, workshop.codecs)?;
-    check_accepts(job.input, job.loaded, job.index, job.technique, &targets, &model, workshop.codecs)?;
+    let targets = check_targets(&model, job.loaded, job.index, job.technique)?;
+    Forms::stored(&model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
     let stage = &job.loaded.recipe.stages[job.index];
     let capabilities = job.technique.capabilities();
     let options = Value::Object(stage.options.clone());
@@ -142,7 +118,7 @@ pub(crate) fn run(
         .max_shard_bytes(workshop.options.max_shard_bytes)
         .overwrite(true)
         .expected_bytes(job.input.tensor_bytes());
-    let inputs = [job.input.dir(), job.source.dir()];
+    let inputs = [job.input.location(), job.source.location()];
     let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
 
     let n_blocks = model.spec().layers.len();
@@ -151,8 +127,17 @@ pub(crate) fn run(
         Some(calibration) => Some(Stream::start(&model, calibration)?),
         None => None,
     };
-    let mut run = GroupRun { workshop, job, technique, capabilities, outcome: &mut outcome, n_blocks };
+    let mut run = GroupRun {
+        workshop,
+        job,
+        technique,
+        capabilities,
+        outcome: &mut outcome,
+        n_blocks,
+        changed: Changed::new(),
+    };
     let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
+    let mut witness = Witness::start(&model)?;
     workshop.observer.begin(&label, n_blocks as u64 + 1);
     for index in 0..n_blocks {
         if workshop.observer.cancelled() {
@@ -175,6 +160,7 @@ pub(crate) fn run(
                 run.outcome.keep(&linear.name, weight);
             }
         }
+        witness.advance(&block)?;
         model.release_block(index);
         if let Some(original) = &original {
             original.release_block(index);
@@ -189,7 +175,9 @@ pub(crate) fn run(
     writer.copy_side_files(job.input)?;
     let record = outcome.into_record();
     let provenance = provenance(&record);
-    writer.finish(&config, provenance)?;
+    let sealed = writer.seal(&config, provenance)?;
+    witness.check(sealed.dir(), workshop.codecs, capabilities.any_tensor())?;
+    sealed.commit()?;
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }
@@ -231,10 +219,10 @@ fn compress_block(
             // Each set of statistics is dropped as soon as its group is done: a Hessian may be half a gigabyte.
             let stats = statistics.get_mut(position).and_then(Option::take);
             let task = GroupTask { block_index: index, group: *group, linears, stats };
-            let new = run.group(block, original, &task, stream.as_ref())?;
-            for (name, weight) in new {
-                block.set_weight(&name, weight)?;
-            }
+            let Some(made) = run.group(block, original, &task, stream.as_ref())? else { continue };
+            let mut vectors = Vectors { checkpoint: run.job.input, changed: &mut run.changed };
+            let placed = fold::place(block, &groups[*group], made, &mut vectors)?;
+            run.outcome.note_scales(&linears[0].name, placed);
         }
     }
     if let Some(stream) = stream {

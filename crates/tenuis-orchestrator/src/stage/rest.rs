@@ -1,16 +1,19 @@
 //! What is not a Linear of a block: embeddings, norms, biases and the head.
 
-use super::group::GroupRun;
+use super::fold::{self, NormTensors, Placed, Vectors};
+use super::group::{GroupRun, Made, mean_squared_error, narrow};
 use super::stream::Stream;
 use crate::error::RunError;
 use crate::recipe::ResolvedTargets;
+use candle_core::Tensor as Activations;
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
 use tenuis_core::weight::Dense;
 use tenuis_core::{Checkpoint, CheckpointWriter, DType, StoredWeights, Tensor, Weight};
-use tenuis_host::{GroupInput, LinearInput};
+use tenuis_host::{GroupInput, GroupOutput, LinearInput, Moments};
 use tenuis_linalg::{LayerStats, StatsNeeds};
-use tenuis_model::Model;
+use tenuis_model::{Linear, Model};
 use tenuis_spec::LinearSpec;
 
 /// Writes every tensor that no block's Linear brought: changed where the technique takes any tensor or the head was
@@ -58,7 +61,10 @@ pub(super) fn write(
     }
     let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
     for name in names.iter().filter(|n| !written.contains(*n)) {
-        let tensor = checkpoint.tensor(name)?;
+        let tensor = match run.changed.remove(name) {
+            Some(folded) => folded,
+            None => checkpoint.tensor(name)?,
+        };
         writer.put(name, &changed(run, spec.layers.len(), name, tensor, targets)?)?;
         checkpoint.release([name.as_str()]);
     }
@@ -115,8 +121,15 @@ fn any_tensor(run: &mut GroupRun<'_, '_>, name: &str, weight: &Weight) -> Result
     }
     let mut input = GroupInput::new(vec![LinearInput::new(name, weight.clone())]);
     (input.block, input.n_blocks) = (run.n_blocks as u32, run.n_blocks as u32);
-    let mut weights = run.run(name, input)?;
-    Ok(weights.remove(name))
+    let mut made = run.run(name, input)?;
+    if !made.folds.is_empty() {
+        return Err(RunError::Unsupported {
+            technique: run.job.technique.id().to_owned(),
+            recipe: run.job.loaded.recipe.name.clone(),
+            problem: format!("scales the input of {name}, which is no Linear of a block; exclude it"),
+        });
+    }
+    Ok(made.weights.remove(name))
 }
 
 /// Gives the head to the technique, with the statistics of its input: the final norm's output.
@@ -131,19 +144,79 @@ fn head_weight(
     if !run.admit(name, weight.as_ref())? {
         return Ok(None);
     }
-    let needs = StatsNeeds { hessian: run.capabilities.needs_hessian(), moments: false };
-    let stats = match stream.filter(|_| needs.hessian) {
+    let (caps, spec) = (run.capabilities, model.spec());
+    let needs = StatsNeeds { hessian: caps.needs_hessian(), moments: caps.needs_moments() };
+    let stats = match stream.filter(|_| needs.hessian || needs.moments) {
         Some(stream) => Some(stream.collect_final(model, needs)?),
         None => None,
     };
     let mut member = LinearInput::new(name, weight.clone());
     member.original = original;
+    member.mask = run.mask(name, weight.as_ref())?;
     let mut input = GroupInput::new(vec![member]);
     (input.block, input.n_blocks) = (run.n_blocks as u32, run.n_blocks as u32);
     input.rows = stats.as_ref().map_or(0, LayerStats::rows);
     input.hessian = stats.as_ref().and_then(LayerStats::gram).map(|g| g.view().values());
-    let mut weights = run.run(name, input)?;
-    Ok(weights.remove(name))
+    let moments = stats.as_ref().and_then(LayerStats::moments).map(narrow);
+    input.moments = moments.as_ref().map(|(sum_abs, sum_sq, max_abs)| Moments { sum_abs, sum_sq, max_abs });
+    let channels: Option<Vec<i32>> = spec.final_norm.as_ref().map(|norm| (0..norm.dim as i32).collect());
+    input.producer = channels.as_deref();
+    let mut tiles = stream.filter(|_| caps.needs_inputs()).map(|stream| stream.final_tiles(model));
+    if let Some(tiles) = &mut tiles {
+        input.tiles = Some(tiles);
+    }
+    let scorer = match stream.filter(|_| caps.needs_out_loss()) {
+        Some(stream) => Some(HeadScorer::new(model, weight, stream)?),
+        None => None,
+    };
+    let loss = scorer.as_ref().map(|scorer| |candidate: &GroupOutput| scorer.loss(candidate));
+    if let Some(loss) = &loss {
+        input.out_loss = Some(loss);
+    }
+    let mut made = run.run(name, input)?;
+    let factors: Option<Vec<f32>> = made.shared_scale().map(|scale| scale.iter().map(|s| 1.0 / s).collect());
+    let Some(factors) = factors else { return Ok(made.weights.remove(name)) };
+    let vectors = Vectors { checkpoint: model.checkpoint(), changed: &mut run.changed };
+    let folded = match &spec.final_norm {
+        Some(norm) => vectors.norm(norm, &factors)?,
+        None => None,
+    };
+    let placed = if let Some(NormTensors(tensors)) = folded {
+        run.changed.extend(tensors);
+        made.folds.clear();
+        Placed::Folded
+    } else {
+        Placed::AtRunTime("the final norm cannot take it")
+    };
+    run.outcome.note_scales(name, placed);
+    Ok(fold::divided_at_run_time(made)?.remove(name))
+}
+
+/// Scores candidates for the head by the mean squared error of the logits.
+struct HeadScorer {
+    head: LinearSpec,
+    inputs: Vec<Activations>,
+    expected: Vec<Activations>,
+}
+
+impl HeadScorer {
+    fn new(model: &Model, weight: &Weight, stream: &Stream) -> Result<Self, RunError> {
+        // A bias would cancel.
+        let head = model.spec().lm_head.clone();
+        let linear = Linear::new(head.clone(), weight.clone(), None)?;
+        let inputs: Vec<_> = stream.sample().iter().map(|h| model.final_norm(h)).collect::<Result<_, _>>()?;
+        let expected = inputs.iter().map(|x| linear.forward(x)).collect::<Result<_, _>>()?;
+        Ok(Self { head, inputs, expected })
+    }
+
+    fn loss(&self, candidate: &GroupOutput) -> Result<f64, Box<dyn Error + Send + Sync>> {
+        let made = Made { weights: candidate.weights.clone(), folds: candidate.folds.clone() };
+        let weight = fold::divided_at_run_time(made)?.remove(&self.head.name);
+        let Some(weight) = weight else { return Ok(0.0) };
+        let linear = Linear::new(self.head.clone(), weight, None)?;
+        let outputs = self.inputs.iter().map(|x| linear.forward(x)).collect::<Result<Vec<_>, _>>()?;
+        mean_squared_error(&outputs, &self.expected)
+    }
 }
 
 /// The block that a tensor's name places it in: the first part of it that is a number.

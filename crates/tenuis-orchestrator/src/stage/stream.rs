@@ -3,6 +3,7 @@
 use crate::calibration::Calibration;
 use crate::error::RunError;
 use candle_core::Tensor;
+use rayon::prelude::*;
 use tenuis_linalg::{LayerStats, StatsNeeds};
 use tenuis_model::{Block, Model, Tap};
 use tenuis_spec::InputGroup;
@@ -101,6 +102,38 @@ impl Stream {
         Ok(stats.into_iter().map(Some).collect())
     }
 
+    /// Runs every batch through the block once, gathers the statistics of every group, moves on to the block's outputs, and
+    /// gives the mean cosine of a token's hidden state before and after the block (Men et al. 2024, arXiv 2403.03853).
+    ///
+    /// Tokens whose state is zero or not finite on either side are left out of the mean; it is NaN where none is left.
+    pub(crate) fn observe(
+        &mut self,
+        block: &Block,
+        index: usize,
+        groups: &[InputGroup],
+        needs: &[StatsNeeds],
+    ) -> Result<(Vec<LayerStats>, f64), RunError> {
+        let mut stats: Vec<LayerStats> =
+            groups.iter().zip(needs).map(|(g, &needs)| LayerStats::new(g.in_features(), needs)).collect();
+        let (mut sum, mut count) = (0.0, 0usize);
+        for hidden in &mut self.hidden {
+            let mut tap = StatsTap { slots: stats.iter_mut().map(Some).collect(), error: None };
+            let output = block.forward(hidden, Some(&mut tap))?;
+            if let Some(source) = tap.error {
+                return Err(RunError::Statistics { block: index, source });
+            }
+            for cosine in cosines(hidden, &output, block.spec().d_model)? {
+                sum += cosine;
+                count += 1;
+            }
+            *hidden = output;
+        }
+        for stats in &stats {
+            self.check_dropped(index, stats)?;
+        }
+        Ok((stats, sum / count as f64))
+    }
+
     /// The statistics of one more Linear's input: the head's, behind the final norm.
     pub(crate) fn collect_final(&self, model: &Model, needs: StatsNeeds) -> Result<LayerStats, RunError> {
         let blocks = model.spec().layers.len();
@@ -139,8 +172,33 @@ impl Stream {
         })
     }
 
+    /// The inputs of the head, batch by batch.
+    pub(crate) fn final_tiles<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = Vec<f32>> + 'a {
+        self.hidden
+            .iter()
+            .map_while(|hidden| model.final_norm(hidden).ok()?.flatten_all().ok()?.to_vec1::<f32>().ok())
+    }
+
     /// The first batches' hidden states, on which candidates are scored.
     pub(crate) fn sample(&self) -> &[Tensor] {
         &self.hidden[..self.hidden.len().min(LOSS_BATCHES)]
     }
+}
+
+/// The cosine of each row of `[rows, width]` before and after; rows without a direction are left out.
+fn cosines(before: &Tensor, after: &Tensor, width: usize) -> Result<Vec<f64>, RunError> {
+    let values = |tensor: &Tensor| {
+        tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(tenuis_model::ModelError::from)
+    };
+    let (before, after) = (values(before)?, values(after)?);
+    let rows = before.par_chunks(width).zip(after.par_chunks(width));
+    let cosine = |(x, y): (&[f32], &[f32])| {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        };
+        dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
+    };
+    // Collected in order: the sum does not depend on the number of threads.
+    let all: Vec<f64> = rows.map(cosine).collect();
+    Ok(all.into_iter().filter(|cosine| cosine.is_finite()).collect())
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use tenuis_core::Bits;
 
 /// One of the widths that have a codec.
-pub(super) fn bits(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn bits(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "enum": Bits::ALLOWED })
 }
 

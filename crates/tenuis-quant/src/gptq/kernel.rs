@@ -32,6 +32,8 @@ pub(super) struct Block<'a, T> {
     pub(super) grids: &'a [Grid<T>],
     /// `[width]`: the group of each column.
     pub(super) group_of: &'a [u32],
+    /// `[width, rows]`: 0 where a weight is pruned and becomes exactly zero; empty where none is.
+    pub(super) kept: &'a [u8],
     /// Rows of the panel.
     pub(super) rows: usize,
     /// The largest code.
@@ -96,10 +98,17 @@ fn strip<T: Real, const N: usize, const FUSED: bool>(
         let now = &now[i * rows + first..][..N];
         let weights = &mut block.weights[i * rows + first..][..N];
         let codes = &mut block.codes[i * rows + first..][..N];
+        let mut rounded: [T; N] = std::array::from_fn(|lane| grids[lane].code(now[lane], block.max_code));
+        if !block.kept.is_empty() {
+            // The code of zero: a pruned weight is rounded to it from wherever corrections have moved it.
+            let kept = &block.kept[i * rows + first..][..N];
+            for lane in 0..N {
+                rounded[lane] = if kept[lane] == 0 { grids[lane].zero } else { rounded[lane] };
+            }
+        }
         let mut errors = [T::ZERO; N];
         for lane in 0..N {
-            let weight = now[lane];
-            let code = grids[lane].code(weight, block.max_code);
+            let (weight, code) = (now[lane], rounded[lane]);
             let value = grids[lane].value(code);
             let error = (weight - value) / diagonal;
             errors[lane] = error;

@@ -124,20 +124,61 @@ impl GptqFactor {
     /// # Errors
     /// [`QuantError`]: the group size, the shape, a weight that is not finite.
     pub fn quantize(&self, weight: &[f32], shape: [usize; 2]) -> Result<Quantized, QuantError> {
+        self.quantize_masked(weight, shape, None)
+    }
+
+    /// As [`GptqFactor::quantize`], with pruned entries that become exactly zero.
+    ///
+    /// A pruned entry is one whose grid has no other point than zero. When its column comes up it goes back to zero
+    /// from wherever earlier corrections have moved it, and that error too is made up for by later columns; with the
+    /// other entries free, this is what the objective calls for. Grids span what is kept.
+    ///
+    /// # Shapes
+    /// `weight`: `[out_features, in_features]`, row-major. `mask`: the same, 0 where a weight is pruned.
+    ///
+    /// # Errors
+    /// As [`GptqFactor::quantize`], and [`QuantError::Shape`] for a mask of another length.
+    ///
+    /// ```
+    /// use tenuis_linalg::Gram;
+    /// use tenuis_quant::{GptqConfig, GptqFactor};
+    /// let mut gram = Gram::zeros(2);
+    /// gram.accumulate(&[1.0, 0.9].repeat(40));
+    /// let factor = GptqFactor::new(gram.view(), 40, &GptqConfig::default())?;
+    /// let quantized = factor.quantize_masked(&[0.51, 0.0], [1, 2], Some(&[1, 0]))?;
+    /// let mut codes = [0; 2];
+    /// quantized.weight.codes_row(0, &mut codes);
+    /// assert_eq!(codes[1], 8); // zero
+    /// # Ok::<(), tenuis_quant::QuantError>(())
+    /// ```
+    pub fn quantize_masked(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        mask: Option<&[u8]>,
+    ) -> Result<Quantized, QuantError> {
         check_weight(weight, shape)?;
+        if let Some(mask) = mask.filter(|mask| mask.len() != weight.len()) {
+            return Err(QuantError::Shape { shape, found: mask.len() });
+        }
         if shape[1] != self.features {
             return Err(QuantError::HessianFeatures { hessian: self.features, in_features: shape[1] });
         }
         match &self.state {
-            State::Single { factor, damp_percent } => self.compensate(weight, shape, factor, *damp_percent),
-            State::Double { factor, damp_percent } => self.compensate(weight, shape, factor, *damp_percent),
-            State::Fallback(reason) => self.round(weight, shape, reason.clone()),
+            State::Single { factor, damp_percent } => {
+                self.compensate(weight, mask, shape, factor, *damp_percent)
+            }
+            State::Double { factor, damp_percent } => {
+                self.compensate(weight, mask, shape, factor, *damp_percent)
+            }
+            State::Fallback(reason) => self.round(weight, mask, shape, reason.clone()),
         }
     }
 
     fn compensate<T: Real>(
         &self,
         weight: &[f32],
+        mask: Option<&[u8]>,
         shape: [usize; 2],
         factor: &HessianFactor<T>,
         damp_percent: f64,
@@ -147,9 +188,9 @@ impl GptqFactor {
         let plan = Plan::new(config, group_size, shape[1], self.order.as_deref(), &self.dead);
         let fit = GridFit::new(config.bits, config.symmetric, config.scale_dtype, config.mse);
         let Outcome { codes, scales, zeros, damped_error, live_error, weight_error } =
-            sweep(weight, shape, &plan, &fit, factor);
+            sweep(weight, mask, shape, &plan, &fit, factor);
         if !damped_error.is_finite() {
-            return self.round(weight, shape, FallbackReason::Diverged);
+            return self.round(weight, mask, shape, FallbackReason::Diverged);
         }
         let index = plan.group_index();
         let spec = GroupedIntSpec {
@@ -175,13 +216,22 @@ impl GptqFactor {
     fn round(
         &self,
         weight: &[f32],
+        mask: Option<&[u8]>,
         shape: [usize; 2],
         reason: FallbackReason,
     ) -> Result<Quantized, QuantError> {
         if self.config.fallback == FallbackPolicy::Fail {
             return Err(QuantError::NoFallback(reason));
         }
-        let mut quantized = rtn(weight, shape, &self.config.to_rtn())?;
+        let config = self.config.to_rtn();
+        let mut quantized = match mask {
+            // Zero is a point of every grid, so what is zero stays zero.
+            Some(mask) => {
+                let masked = weight.iter().zip(mask).map(|(&w, &kept)| if kept == 0 { 0.0 } else { w });
+                rtn(&masked.collect::<Vec<_>>(), shape, &config)?
+            }
+            None => rtn(weight, shape, &config)?,
+        };
         quantized.report.attempts = self.attempts;
         quantized.report.fallback = Some(reason);
         Ok(quantized)

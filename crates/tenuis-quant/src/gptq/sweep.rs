@@ -29,6 +29,7 @@ pub(super) struct Outcome {
 
 pub(super) fn sweep<T: Real>(
     weight: &[f32],
+    mask: Option<&[u8]>,
     [out_features, in_features]: [usize; 2],
     plan: &Plan,
     fit: &GridFit<T>,
@@ -46,8 +47,11 @@ pub(super) fn sweep<T: Real>(
             .zip(zeros.par_chunks_mut(PANEL_ROWS * groups.max(1))),
     );
     let errors: Vec<[f64; 3]> = parts
-        .map(|((codes, weight), (scales, zeros))| {
-            let mut panel = Panel::new(weight, plan, fit);
+        .enumerate()
+        .map(|(index, ((codes, weight), (scales, zeros)))| {
+            let from = index * PANEL_ROWS * width;
+            let mask = mask.map(|mask| &mask[from..from + weight.len()]);
+            let mut panel = Panel::new(weight, mask, plan, fit);
             panel.run(&blocks);
             panel.write(weight, codes, scales, zeros)
         })
@@ -97,6 +101,8 @@ struct Panel<'a, T> {
     rows: usize,
     /// `[in, rows]`: original weights of columns to come, `w − ŵ` of those that are done.
     values: Vec<T>,
+    /// `[in, rows]`: 0 where a weight is pruned; empty where none is.
+    kept: Vec<u8>,
     /// `[in, rows]`.
     codes: Vec<u8>,
     /// `[groups, rows]`.
@@ -106,26 +112,12 @@ struct Panel<'a, T> {
 }
 
 impl<'a, T: Real> Panel<'a, T> {
-    fn new(weight: &[f32], plan: &'a Plan, fit: &'a GridFit<T>) -> Self {
+    fn new(weight: &[f32], mask: Option<&[u8]>, plan: &'a Plan, fit: &'a GridFit<T>) -> Self {
         let features = plan.features();
         let rows = weight.len() / features.max(1);
-        let mut values = vec![T::ZERO; features * rows];
-        match plan.order() {
-            None => {
-                transpose::<8, 16, _, _>(weight, features, &mut values, rows, [rows, features], T::of_f32);
-            }
-            Some(order) => {
-                // Eight rows at a time: they stay in cache while the order hops about in them.
-                for first in (0..rows).step_by(8) {
-                    let last = rows.min(first + 8);
-                    for (column, to) in order.iter().zip(values.chunks_exact_mut(rows)) {
-                        for (row, value) in (first..last).zip(&mut to[first..last]) {
-                            *value = T::of_f32(weight[row * features + *column as usize]);
-                        }
-                    }
-                }
-            }
-        }
+        let mut values = arranged(weight, plan, rows, T::of_f32);
+        let kept = mask.map(|mask| arranged(mask, plan, rows, |m| m)).unwrap_or_default();
+        values.iter_mut().zip(&kept).filter(|(_, k)| **k == 0).for_each(|(v, _)| *v = T::ZERO);
         for (_, column) in values.chunks_exact_mut(rows).enumerate().filter(|(place, _)| plan.is_dead(*place))
         {
             column.fill(T::ZERO);
@@ -136,6 +128,7 @@ impl<'a, T: Real> Panel<'a, T> {
             fit,
             rows,
             values,
+            kept,
             codes: vec![0; features * rows],
             grids: vec![blank; plan.groups * rows],
             damped: vec![T::ZERO; rows],
@@ -148,9 +141,11 @@ impl<'a, T: Real> Panel<'a, T> {
             let mut members = vec![Vec::new(); self.plan.groups];
             (0..self.plan.features()).for_each(|place| members[self.plan.group_of(place)].push(place));
             for (group, places) in members.into_iter().enumerate() {
+                // What is pruned is zero in the original weight, and thus in every range.
                 self.grids[group * rows..(group + 1) * rows].copy_from_slice(&fit_group(
                     self.fit,
                     &self.values,
+                    &[],
                     rows,
                     places.into_iter(),
                 ));
@@ -172,13 +167,15 @@ impl<'a, T: Real> Panel<'a, T> {
                         _ => &work.corrected,
                     };
                     let inside = places.start - columns.start..places.end - columns.start;
+                    let kept = self.kept.get(columns.start * rows..).unwrap_or_default();
                     self.grids[group * rows..(group + 1) * rows]
-                        .copy_from_slice(&fit_group(self.fit, values, rows, inside));
+                        .copy_from_slice(&fit_group(self.fit, values, kept, rows, inside));
                 }
                 let span = columns.start * rows..columns.end * rows;
                 let mut now = Block {
                     corrected: &mut work.corrected,
                     weights: &mut self.values[span.clone()],
+                    kept: self.kept.get(span.clone()).unwrap_or_default(),
                     codes: &mut self.codes[span],
                     damped: &mut self.damped,
                     factor: &block.inverse,
@@ -289,27 +286,64 @@ impl<T: Real> Workspace<T> {
     }
 }
 
-/// The grids of a group, one for each row, from columns `places` of `values` `[.., rows]`.
+/// Some rows of a matrix, transposed, in the order of the plan: `[in, rows]`.
+fn arranged<S: Copy, T: Copy + Default>(
+    from: &[S],
+    plan: &Plan,
+    rows: usize,
+    convert: impl Fn(S) -> T + Copy,
+) -> Vec<T> {
+    let features = plan.features();
+    let mut values = vec![T::default(); features * rows];
+    let Some(order) = plan.order() else {
+        transpose::<8, 16, _, _>(from, features, &mut values, rows, [rows, features], convert);
+        return values;
+    };
+    // Eight rows at a time: they stay in cache while the order hops about in them.
+    for first in (0..rows).step_by(8) {
+        let last = rows.min(first + 8);
+        for (column, to) in order.iter().zip(values.chunks_exact_mut(rows)) {
+            for (row, value) in (first..last).zip(&mut to[first..last]) {
+                *value = convert(from[row * features + *column as usize]);
+            }
+        }
+    }
+    values
+}
+
+/// The grids of a group, one for each row, from columns `places` of `values` `[.., rows]`; those that `kept` rules out
+/// count as zero.
 fn fit_group<T: Real>(
     fit: &GridFit<T>,
     values: &[T],
+    kept: &[u8],
     rows: usize,
     places: impl Iterator<Item = usize> + Clone,
 ) -> Vec<Grid<T>> {
+    let at = |index: usize| if kept.get(index) == Some(&0) { T::ZERO } else { values[index] };
     if fit.searches() {
         let mut group = Vec::new();
         return (0..rows)
             .map(|row| {
                 group.clear();
-                group.extend(places.clone().map(|place| values[place * rows + row].as_f32()));
+                group.extend(places.clone().map(|place| at(place * rows + row).as_f32()));
                 fit.search(&group)
             })
             .collect();
     }
     let (mut min, mut max) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
     for place in places {
-        let column = &values[place * rows..(place + 1) * rows];
-        for ((min, max), &value) in min.iter_mut().zip(&mut max).zip(column) {
+        let first = place * rows;
+        if kept.is_empty() {
+            let column = &values[first..first + rows];
+            for ((min, max), &value) in min.iter_mut().zip(&mut max).zip(column) {
+                *min = min.smaller(value);
+                *max = max.larger(value);
+            }
+            continue;
+        }
+        for (row, (min, max)) in min.iter_mut().zip(&mut max).enumerate() {
+            let value = at(first + row);
             *min = min.smaller(value);
             *max = max.larger(value);
         }

@@ -14,18 +14,31 @@ pub(super) fn build(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
     let config = cx.config;
     let (layers, d_model, vocab) =
         (config.layers("n_layer")?, config.usize("n_embd")?, config.usize("vocab_size")?);
-    let heads = config.usize("n_head")?;
-    if !d_model.is_multiple_of(heads) {
-        return Err(config.wrong("n_head", &Value::from(heads), format!("a divisor of n_embd {d_model}")));
-    }
+    let heads = config.per_layer("n_head", layers)?.ok_or_else(|| config.missing("n_head"))?;
+    // Not a field of GPT-2 elsewhere: without some of its heads the width of one is not what n_embd says.
+    let head_dim = match (config.opt_usize("head_dim")?, &heads[..]) {
+        (Some(given), _) => given,
+        (None, [first, rest @ ..]) if rest.iter().any(|heads| heads != first) => {
+            return Err(config.missing("head_dim"));
+        }
+        (None, heads) => {
+            let heads = heads.first().copied().unwrap_or(1);
+            if !d_model.is_multiple_of(heads) {
+                let expected = format!("a divisor of n_embd {d_model}, or head_dim to be given");
+                return Err(config.wrong("n_head", &Value::from(heads), expected));
+            }
+            d_model / heads
+        }
+    };
     let max_positions = config.usize_or("n_positions", 1024)?;
     let eps = config.positive("layer_norm_epsilon", 1e-5)?;
     let activation = config.activation("activation_function", Activation::GeluTanh)?;
-    let d_ff = config.usize_or("n_inner", 4 * d_model)?;
+    let d_ff = config.per_layer("n_inner", layers)?.unwrap_or_else(|| vec![4 * d_model; layers]);
     let by_layer = config.bool_or("scale_attn_by_inverse_layer_idx", false)?;
     let by_width = config.bool_or("scale_attn_weights", true)?;
-    let head_dim = d_model / heads;
     let build_layer = |index: usize| {
+        let (heads, d_ff) = (heads[index], d_ff[index]);
+        let inner = heads * head_dim;
         let name = format!("{}h.{index}", cx.prefix);
         let linear = |module: &str, role, shape| LinearSpec {
             name: format!("{name}.{module}"),
@@ -48,10 +61,10 @@ pub(super) fn build(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
                 rope: None,
                 qk_norm: None,
                 qkv: QkvSpec::Fused {
-                    qkv: linear("attn.c_attn", Role::Qkv, [3 * d_model, d_model]),
+                    qkv: linear("attn.c_attn", Role::Qkv, [3 * inner, d_model]),
                     order: FusedOrder::Blocks,
                 },
-                o: linear("attn.c_proj", Role::O, [d_model, d_model]),
+                o: linear("attn.c_proj", Role::O, [d_model, inner]),
             },
             mlp: MlpSpec::Plain {
                 activation,

@@ -89,6 +89,9 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
         Some(given) => Some(given),
         None => traits.head_dim.filter(|_| !config.has("head_dim")),
     };
+    if stated_head_dim.is_none() && n_q.iter().any(|&heads| heads != n_q[0]) {
+        return Err(config.missing("head_dim"));
+    }
     let eps = config.positive("rms_norm_eps", 1e-6)?;
     let activation = config.activation("hidden_act", Activation::Silu)?;
     let max_positions = config.usize_or("max_position_embeddings", traits.max_positions)?;

@@ -141,7 +141,7 @@ fn check_shape(stored: &Tensor, shape: [usize; 2]) -> Result<(), WeightError> {
     })
 }
 
-fn check_index(index: &[i32], groups: usize) -> Result<(), WeightError> {
+pub(in crate::weight) fn check_index(index: &[i32], groups: usize) -> Result<(), WeightError> {
     match index.iter().position(|&g| usize::try_from(g).map_or(true, |g| g >= groups)) {
         None => Ok(()),
         Some(position) => Err(WeightError::Value {
@@ -153,7 +153,7 @@ fn check_index(index: &[i32], groups: usize) -> Result<(), WeightError> {
     }
 }
 
-pub(super) fn shape_tensor(shape: [usize; 2]) -> Tensor {
+pub(crate) fn shape_tensor(shape: [usize; 2]) -> Tensor {
     let values: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
     #[expect(clippy::expect_used, reason = "two i64 always fill a tensor of shape [2]")]
     Tensor::from_vec(DType::I64, vec![2], values).expect("two values")
@@ -229,7 +229,12 @@ fn pack_zeros(bits: Bits, zeros: &[u8], out_features: usize, groups: usize) -> V
     packed
 }
 
-fn unpack_zeros(bits: Bits, packed: &[i32], out_features: usize, groups: usize) -> Vec<u8> {
+pub(in crate::weight) fn unpack_zeros(
+    bits: Bits,
+    packed: &[i32],
+    out_features: usize,
+    groups: usize,
+) -> Vec<u8> {
     let words = bits.words(out_features);
     let mut zeros = vec![0; out_features * groups];
     let mut column = vec![0; out_features];

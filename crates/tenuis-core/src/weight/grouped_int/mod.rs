@@ -4,9 +4,12 @@ mod codec;
 mod packing;
 
 pub use codec::GroupedIntCodec;
+pub(crate) use codec::shape_tensor;
+pub(super) use codec::{check_index, unpack_zeros};
 pub use packing::{pack_codes, unpack_codes};
 
-use super::{Component, Representation, WeightError};
+use super::{Component, Representation, Weight, WeightError};
+use crate::convert::round_f32;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 use crate::units::Bits;
@@ -14,6 +17,10 @@ use serde_json::{Value, json};
 use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// The largest relative error of a scale that is multiplied in its stored type: bf16's own. Subnormal numbers exceed it.
+const SCALE_ROUNDING: f32 = 1.0 / 256.0;
 
 pub(crate) const PACKED: &str = "weight_packed";
 pub(crate) const SCALE: &str = "weight_scale";
@@ -199,6 +206,11 @@ impl GroupedInt {
         self.groups
     }
 
+    /// The packed codes, i32 `[out, ⌈in·bits/32⌉]`.
+    pub const fn packed(&self) -> &Tensor {
+        &self.packed
+    }
+
     /// The packed words of a row, `⌈in·bits/32⌉` of them.
     pub fn packed_row(&self, row: usize) -> &[u8] {
         let stride = 4 * self.spec.bits.words(self.shape[1]);
@@ -293,6 +305,25 @@ impl Representation for GroupedInt {
             }
         }
         Ok(())
+    }
+
+    /// The codes stay, the scales of each row are multiplied and rounded to their type again.
+    fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
+        assert_eq!(factors.len(), self.shape[0]);
+        let (dtype, groups) = (self.spec.scale_dtype, self.groups.max(1));
+        let mut scales = self.scales.to_f32()?.into_owned();
+        for (row, factor) in scales.chunks_exact_mut(groups).zip(factors) {
+            for scale in row {
+                let exact = *scale * factor;
+                *scale = round_f32(dtype, exact);
+                let held = scale.is_finite() && (*scale - exact).abs() <= SCALE_ROUNDING * exact.abs();
+                if !held {
+                    return Ok(None);
+                }
+            }
+        }
+        let scales = Tensor::from_f32(dtype, self.scales.shape().to_vec(), &scales)?;
+        Ok(Some(Arc::new(Self { scales, ..self.clone() })))
     }
 
     fn as_any(&self) -> &dyn Any {

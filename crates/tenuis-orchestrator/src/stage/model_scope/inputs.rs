@@ -41,7 +41,7 @@ impl ModelInputs {
             Some(dir) => Arc::new(Checkpoint::open(&loaded.path(dir))?),
             None => Arc::clone(model.checkpoint()),
         };
-        let tokenizer = || Tokenizer::from_dir(model.checkpoint().dir(), model.spec().vocab);
+        let tokenizer = || Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab);
         let named = match &stage.data.train {
             Some(path) => Some(Text::open(&loaded.path(path), &tokenizer()?)?),
             None => None,
@@ -128,15 +128,24 @@ pub(crate) fn check(
         if found != expected {
             return Err(RunError::TeacherVocabulary { teacher: dir, found, expected });
         }
-        let ours = std::fs::read(model.checkpoint().dir().join("tokenizer.json"));
-        let theirs = std::fs::read(dir.join("tokenizer.json"));
-        if let (Ok(ours), Ok(theirs)) = (ours, theirs)
+        let (ours, theirs) = (model.checkpoint().tokenizer_json(), teacher.checkpoint().tokenizer_json());
+        if let (Ok(Some(ours)), Ok(Some(theirs))) = (ours, theirs)
             && ours != theirs
         {
             workshop.observer.warn(&format!(
                 "{}: its tokenizer.json is another one than the student's; its tokens may mean other things",
                 dir.display()
             ));
+        }
+    }
+    if index == 0 {
+        // What a later stage is given is not known yet; it asks when it is run.
+        let options = serde_json::Value::Object(stage.options.clone());
+        let mut job = technique
+            .start_model(&options, 1, Arc::new(tenuis_host::NoEvents))
+            .map_err(|e| wrong("options", e.to_string()))?;
+        for (module, weight) in super::view(model)?.weights {
+            job.accepts(&weight.descriptor()).map_err(|e| wrong("technique", format!("{module}: {e}")))?;
         }
     }
     for path in [&stage.data.train, &stage.data.valid].into_iter().flatten() {

@@ -4,8 +4,10 @@
 mod events;
 mod inputs;
 mod output;
+mod statistics;
 
 pub(crate) use inputs::{ModelInputs, check};
+pub(crate) use statistics::wanted;
 
 use super::StageJob;
 use super::config::Outcome;
@@ -52,7 +54,10 @@ pub(crate) fn run(
     let teacher = Model::open(Arc::clone(&inputs.teacher), workshop.codecs)?;
     let new = NewCheckpoint { model: &model, student: &student, inputs: [job.input, job.source] };
     let loss = |output: &ModelOutput| candidate_loss(workshop, &new, output, inputs, &state_dir);
+    let asked = running.statistics()?;
+    let measured = statistics::measure(workshop, job, &model, asked, &state_dir)?;
     let mut input = ModelInput::new(Arc::clone(&student));
+    input.statistics = measured.tensors.clone();
     input.teacher = Some(Arc::new(view(&teacher)?));
     input.train = inputs.train.as_ref().map(|tokens| tokens as &dyn TokenSource);
     input.valid = inputs.valid.as_ref().map(|tokens| tokens as &dyn TokenSource);
@@ -73,8 +78,9 @@ pub(crate) fn run(
 
     let mut outcome = Outcome::new(job.technique);
     outcome.note_model(&output);
+    outcome.note_calibration(measured.rows, measured.dropped, measured.warnings);
     let writer = WriterOptions::default().max_shard_bytes(workshop.options.max_shard_bytes).overwrite(true);
-    let record = new.write(job.target, writer, &output, outcome, provenance)?;
+    let record = new.write(job.target, writer, workshop.codecs, &output, outcome, provenance)?;
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }

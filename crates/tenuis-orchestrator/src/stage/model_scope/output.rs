@@ -2,12 +2,15 @@
 
 use super::super::config::Outcome;
 use crate::error::RunError;
+use crate::round_trip::check_emitted;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::weight::Dense;
-use tenuis_core::{Checkpoint, CheckpointWriter, Weight, WriterOptions};
+use tenuis_core::{
+    Checkpoint, CheckpointWriter, CodecRegistry, Component, StoredWeights, Weight, WriterOptions,
+};
 use tenuis_eval::report::StageRecord;
 use tenuis_host::{ModelCheckpoint, ModelOutput};
 use tenuis_model::Model;
@@ -27,6 +30,7 @@ impl NewCheckpoint<'_> {
         &self,
         target: &Path,
         options: WriterOptions,
+        codecs: &CodecRegistry,
         output: &ModelOutput,
         mut outcome: Outcome,
         provenance: impl FnOnce(&StageRecord) -> Value,
@@ -35,7 +39,9 @@ impl NewCheckpoint<'_> {
         writer.copy_side_files(self.model.checkpoint())?;
         let record = outcome.into_record();
         let provenance = provenance(&record);
-        writer.finish(&config, provenance)?;
+        let sealed = writer.seal(&config, provenance)?;
+        check_emitted(sealed.dir(), codecs, &output.weights)?;
+        sealed.commit()?;
         Ok(record)
     }
 
@@ -62,23 +68,33 @@ impl NewCheckpoint<'_> {
         let mut spec = DecoderSpec::for_modules(base, |module| module == embedding)
             .map_err(|source| RunError::NewConfig { source })?;
         spec.tied = spec.tied && self.model.spec().tied;
-        let inputs = self.inputs.map(|input| input.dir());
+        let inputs = self.inputs.map(|input| input.location());
         let mut writer =
             CheckpointWriter::create(target, &inputs, options.expected_bytes(checkpoint.tensor_bytes()))?;
-        let replaced: BTreeSet<String> = output
-            .weights
-            .keys()
+        let mut replaced: BTreeSet<String> =
+            output.weights.keys().flat_map(|module| self.model.component_names(module)).collect();
+        // What a foreign convention stores becomes the components that the new checkpoint's own names.
+        let stored = StoredWeights::from_checkpoint(checkpoint)?;
+        let foreign = stored.descriptors().map(|(module, _)| module).filter(|_| !stored.has_components());
+        let translated: Vec<(&str, &Weight)> = foreign
+            .filter(|module| !output.weights.contains_key(*module))
             .filter_map(|module| self.student.weights.get(module).map(|weight| (module, weight)))
-            .flat_map(|(module, weight)| {
-                let components = weight.components();
-                components.into_iter().map(move |c| format!("{module}.{}", c.suffix)).collect::<Vec<_>>()
-            })
             .collect();
+        replaced.extend(translated.iter().flat_map(|(module, _)| self.model.component_names(module)));
         for name in checkpoint.names() {
             let gone = output.removals.contains(name) || replaced.contains(name);
             if !gone && !output.tensors.contains_key(name) {
                 writer.put(name, &checkpoint.tensor(name)?)?;
                 checkpoint.release([name]);
+            }
+        }
+        for (module, weight) in translated {
+            let is_kept = |component: &Component| {
+                let name = format!("{module}.{}", component.suffix);
+                !output.removals.contains(&name) && !output.tensors.contains_key(&name)
+            };
+            if weight.components().iter().all(is_kept) {
+                writer.put_weight(module, weight.as_ref())?;
             }
         }
         for (name, tensor) in &output.tensors {

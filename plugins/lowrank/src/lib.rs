@@ -1,0 +1,14 @@
+//! The low-rank techniques as a Tenuis plugin: `svd`, `asvd`, `svdllm` and `correct`.
+//!
+//! Thin wrappers: the algorithms are those of `tenuis-lowrank`, and what is here turns groups into matrices and reports
+//! into metrics and log lines.
+
+mod asvd;
+mod correct;
+mod report;
+mod store;
+mod svd;
+mod svdllm;
+mod threads;
+
+tenuis_plugin::export_plugin!(svd::Svd, asvd::Asvd, svdllm::SvdLlm, correct::Correct);

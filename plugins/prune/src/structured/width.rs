@@ -1,0 +1,278 @@
+//! `prune-channels` and `prune-heads`: fewer units of a dimension in every layer.
+
+use super::network::{failure, rows, spec, statistic};
+use crate::threads;
+use rayon::ThreadPool;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use tenuis_plugin::core::{DType, convert};
+use tenuis_plugin::{
+    Capabilities, CheckpointView, Host, LogLevel, Model, ModelEmitter, ModelTechnique, Statistics,
+    TechniqueError,
+};
+use tenuis_prune::linalg::GramView;
+use tenuis_prune::structured::{
+    ChannelMeans, ChannelMoments, Compensated, UnitCriterion, UnitNorms, WidthConfig, channel_scores,
+    column_squares, compensate, select_units,
+};
+use tenuis_spec::{CoupledDimension, CoupledPart, DecoderSpec, DimensionKind, Side, TensorCut};
+
+/// Prunes feed-forward channels.
+pub(crate) type PruneChannels = PruneWidth<Channels>;
+/// Prunes key and value heads with the query heads that they serve.
+pub(crate) type PruneHeads = PruneWidth<Heads>;
+
+/// A dimension that is pruned.
+pub(crate) trait Dimension: Send + 'static {
+    const ID: &'static str;
+    const KIND: DimensionKind;
+    const GRAM: Statistics;
+}
+
+/// Feed-forward channels.
+pub(crate) struct Channels;
+
+impl Dimension for Channels {
+    const ID: &'static str = "prune-channels";
+    const KIND: DimensionKind = DimensionKind::FfnChannels;
+    const GRAM: Statistics = Statistics::GRAM_FEED_FORWARD;
+}
+
+/// Groups of heads.
+pub(crate) struct Heads;
+
+impl Dimension for Heads {
+    const ID: &'static str = "prune-heads";
+    const KIND: DimensionKind = DimensionKind::KvGroups;
+    const GRAM: Statistics = Statistics::GRAM_ATTENTION;
+}
+
+/// Pruning of one dimension.
+pub(crate) struct PruneWidth<D> {
+    config: WidthConfig,
+    pool: ThreadPool,
+    dimension: PhantomData<D>,
+}
+
+impl<D: Dimension> ModelTechnique for PruneWidth<D> {
+    const ID: &'static str = D::ID;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CAPABILITIES: Capabilities = Capabilities::DETERMINISTIC;
+    type Config = WidthConfig;
+
+    fn new(config: WidthConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+        config.validate().map_err(|e| failure(&e))?;
+        Ok(Self { config, pool: threads::pool(host)?, dimension: PhantomData })
+    }
+
+    fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
+        if descriptor["kind"] == "dense" {
+            return Ok(());
+        }
+        let kind = descriptor["kind"].as_str().unwrap_or("this kind");
+        Err(TechniqueError::unsupported(format!(
+            "rows and columns cannot be cut out of a weight of kind {kind}; prune before it is compressed"
+        )))
+    }
+
+    fn statistics(&self) -> Statistics {
+        let scores = match self.config.criterion {
+            UnitCriterion::Magnitude => Statistics::NONE,
+            _ => Statistics::MOMENTS,
+        };
+        if self.config.compensate { scores.and(Statistics::MOMENTS).and(D::GRAM) } else { scores }
+    }
+
+    /// One layer's weight, its Gram matrix and the squares of the regression, in f64.
+    fn estimate(&self, model: &Model<'_>) -> Option<u64> {
+        let spec = spec(model.student()).ok()?;
+        let of_layer = |layer: &tenuis_spec::LayerSpec| {
+            let dimension = layer.dimension(D::KIND);
+            let weights: u64 =
+                dimension.parts.iter().map(|part| part.shape.iter().product::<usize>() as u64).sum();
+            let inputs = dimension.consumer().map_or(0, |c| c.shape[c.axis] as u64);
+            if self.config.compensate { 16 * weights + 28 * inputs * inputs } else { 8 * weights }
+        };
+        spec.layers.iter().map(of_layer).max()
+    }
+
+    fn run(&mut self, model: &Model<'_>, out: &mut ModelEmitter<'_>) -> Result<(), TechniqueError> {
+        let host = out.host();
+        let student = model.student();
+        let spec = spec(student)?;
+        let config = student.config()?;
+        let layers = self.config.chosen_layers(spec.layers.len()).map_err(|e| failure(&e))?;
+        let total = 2 * layers.len() as u64;
+        let mut scores = Vec::with_capacity(layers.len());
+        for (done, &layer) in (0..).zip(&layers) {
+            host.check_cancelled()?;
+            host.progress(done, total, &format!("scoring layer {layer}"));
+            scores.push(self.scores(model, &spec.layers[layer].dimension(D::KIND))?);
+        }
+        let chosen = select_units(&layers, &scores, &self.config).map_err(|e| failure(&e))?;
+        let mut keep: Vec<Vec<usize>> =
+            spec.layers.iter().map(|layer| (0..layer.dimension(D::KIND).units).collect()).collect();
+        for (&layer, chosen) in layers.iter().zip(chosen) {
+            keep[layer] = chosen;
+        }
+        let kept = spec.keep_units(D::KIND, &config, &keep).map_err(TechniqueError::invalid)?;
+        let mut removed = 0;
+        for (done, &layer) in (layers.len() as u64..).zip(&layers) {
+            host.check_cancelled()?;
+            host.progress(done, total, &format!("pruning layer {layer}"));
+            let dimension = spec.layers[layer].dimension(D::KIND);
+            report(host, &dimension, keep[layer].len());
+            if keep[layer].len() == dimension.units {
+                continue;
+            }
+            for cut in kept.cuts.iter().filter(|cut| of(&dimension, cut)) {
+                let elements = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+                removed += elements(&cut.shape) - elements(&cut.new_shape());
+                if cut.side == Side::Input && self.config.compensate {
+                    self.compensated(model, &spec, cut, out)?;
+                } else {
+                    plain(student, cut, out)?;
+                }
+            }
+        }
+        host.metric("parameters_removed", removed as f64);
+        for remark in &kept.remarks {
+            host.log(LogLevel::Info, &format!("only Tenuis reads the result: {remark}"));
+        }
+        out.set_config(&kept.config)
+    }
+}
+
+impl<D: Dimension> PruneWidth<D> {
+    fn scores(&self, model: &Model<'_>, dimension: &CoupledDimension) -> Result<Vec<f64>, TechniqueError> {
+        let student = model.student();
+        if self.config.criterion == UnitCriterion::Magnitude {
+            return norms(student, dimension);
+        }
+        let consumer = consumer(dimension)?;
+        let moments = statistic(model, &format!("moments/{}", consumer.module))?.to_f32()?;
+        let inputs = consumer.shape[consumer.axis];
+        let (sum_squares, sum) = (slice(&moments, 1, inputs)?, slice(&moments, 3, inputs)?);
+        let moments = ChannelMoments { sum_squares, sum, rows: rows(model)? };
+        let columns = column_squares(&student.dense(&consumer.module)?, inputs);
+        channel_scores(self.config.criterion, moments, &columns, consumer.width)
+            .map_err(|e| failure(&e).about(&consumer.module))
+    }
+
+    /// Emits the weight that reads what is left, and its bias where it has one.
+    fn compensated(
+        &self,
+        model: &Model<'_>,
+        spec: &DecoderSpec,
+        cut: &TensorCut,
+        out: &mut ModelEmitter<'_>,
+    ) -> Result<(), TechniqueError> {
+        let student = model.student();
+        let inputs = cut.shape[cut.axis];
+        let weight = student.dense(&cut.module)?;
+        let gram = statistic(model, &format!("gram/{}", cut.module))?.to_f32()?;
+        let gram = GramView::new(inputs, &gram).map_err(|e| TechniqueError::invalid(e).about(&cut.module))?;
+        let bias = spec.linears().find(|linear| linear.name == cut.module).and_then(|l| l.bias_name());
+        let moments = statistic(model, &format!("moments/{}", cut.module))?.to_f32()?;
+        let means = match bias {
+            Some(_) => Some(ChannelMeans { sum: slice(&moments, 3, inputs)?, rows: rows(model)? }),
+            None => None,
+        };
+        let damp_percent = self.config.damp_percent;
+        let solve = || compensate(&weight, gram, &cut.keep, means, damp_percent);
+        let new: Compensated = self.pool.install(solve).map_err(|e| failure(&e).about(&cut.module))?;
+        let host = out.host();
+        host.metric(&format!("{}/error_dropped", cut.module), new.error_before);
+        host.metric(&format!("{}/error_compensated", cut.module), new.error_after);
+        // Where the outputs come first the weight is stored as it was computed, else the other way round.
+        let values = if cut.axis == 1 { new.weight } else { transposed(&new.weight, cut.keep.len()) };
+        let dtype = student.tensor(&cut.tensor)?.dtype();
+        emit(out, &cut.tensor, dtype, &cut.new_shape(), &values)?;
+        if let (Some(name), Some(shift)) = (bias, new.bias_shift) {
+            let old = student.tensor(&name)?;
+            let values: Vec<f32> = old.to_f32()?.iter().zip(&shift).map(|(b, s)| b + s).collect();
+            emit(out, &name, old.dtype(), old.shape(), &values)?;
+        }
+        Ok(())
+    }
+}
+
+/// The norms of the weights that move with each unit.
+fn norms(student: &CheckpointView<'_>, dimension: &CoupledDimension) -> Result<Vec<f64>, TechniqueError> {
+    let mut norms = UnitNorms::new(dimension.units);
+    let mut matrices: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
+    for part in &dimension.parts {
+        let about = |e| failure(&e).about(&part.tensor);
+        if !part.is_matrix() {
+            let bias = student.tensor(&part.tensor)?.to_f32()?;
+            norms.add_rows(&bias, 1, part.first, part.width).map_err(about)?;
+            continue;
+        }
+        if !matrices.contains_key(part.module.as_str()) {
+            // A fused projection comes several times in a row; nothing else does.
+            matrices.clear();
+            matrices.insert(&part.module, student.dense(&part.module)?);
+        }
+        let Some(matrix) = matrices.get(part.module.as_str()) else { continue };
+        let [_, columns] = student.weight(&part.module)?.shape();
+        match part.side {
+            Side::Output => norms.add_rows(matrix, columns, part.first, part.width),
+            Side::Input => norms.add_columns(matrix, columns, part.width),
+        }
+        .map_err(about)?;
+    }
+    Ok(norms.finish())
+}
+
+/// Emits what is kept of a tensor, byte for byte.
+fn plain(
+    student: &CheckpointView<'_>,
+    cut: &TensorCut,
+    out: &mut ModelEmitter<'_>,
+) -> Result<(), TechniqueError> {
+    let tensor = student.tensor(&cut.tensor)?;
+    if tensor.shape() != cut.shape {
+        let problem = format!("has shape {:?}, expected {:?}", tensor.shape(), cut.shape);
+        return Err(TechniqueError::invalid(problem).about(&cut.tensor));
+    }
+    let kept = cut.take(tensor.bytes()?, tensor.dtype().size());
+    out.emit_tensor(&cut.tensor, tensor.dtype(), &cut.new_shape(), &kept)
+}
+
+fn emit(
+    out: &mut ModelEmitter<'_>,
+    name: &str,
+    dtype: DType,
+    shape: &[usize],
+    values: &[f32],
+) -> Result<(), TechniqueError> {
+    out.emit_tensor(name, dtype, shape, &convert::from_f32(dtype, values)?)
+}
+
+fn report(host: &Host<'_>, dimension: &CoupledDimension, kept: usize) {
+    let module = dimension.consumer().map_or("", |part| part.module.as_str());
+    host.metric(&format!("{module}/units"), dimension.units as f64);
+    host.metric(&format!("{module}/units_kept"), kept as f64);
+}
+
+fn of(dimension: &CoupledDimension, cut: &TensorCut) -> bool {
+    dimension.parts.iter().any(|part| part.tensor == cut.tensor)
+}
+
+fn consumer(dimension: &CoupledDimension) -> Result<&CoupledPart, TechniqueError> {
+    dimension.consumer().ok_or_else(|| {
+        TechniqueError::invalid(format!("layer {}: nothing reads its {}", dimension.layer, dimension.kind))
+    })
+}
+
+/// A row of the host's moments, `[4, inputs]`.
+fn slice(moments: &[f32], row: usize, inputs: usize) -> Result<&[f32], TechniqueError> {
+    let problem = || format!("the host's moments have {} values for {inputs} inputs", moments.len());
+    moments.get(row * inputs..(row + 1) * inputs).ok_or_else(|| TechniqueError::invalid(problem()))
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns.max(1)).copied()).collect()
+}
