@@ -1,5 +1,6 @@
 //! What a weight is pruned from, and in which form it is handed back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use tenuis_plugin::core::{DType, Dense, Layout, Sparse, Tensor, Weight, convert};
 use tenuis_plugin::serde_json::Value;
@@ -11,7 +12,8 @@ use tenuis_prune::{Pruned, SparsityTarget};
 pub(crate) fn accepts(technique: &str, descriptor: &Value) -> Result<(), TechniqueError> {
     let of_floats = match descriptor["kind"].as_str() {
         Some("dense") => true,
-        Some("sparse") => descriptor["values"]["kind"] == "dense",
+        // When a recipe is checked nothing but the kind may be known.
+        Some("sparse") => descriptor.get("values").is_none_or(|values| values["kind"] == "dense"),
         _ => false,
     };
     if of_floats {
@@ -26,17 +28,28 @@ pub(crate) fn accepts(technique: &str, descriptor: &Value) -> Result<(), Techniq
 pub(crate) struct Task<'a> {
     pub(crate) weight: &'a [f32],
     /// 0 where it is pruned already.
-    pub(crate) mask: Option<&'a [u8]>,
+    pub(crate) mask: Option<Cow<'a, [u8]>>,
     pub(crate) sparsity: SparsityTarget,
 }
+
+/// A weight that is not stored as sparse counts as pruned from one zero in so many values on: below that a sparse form
+/// is never smaller.
+const PRUNED_FROM: usize = 32;
 
 impl<'a> Task<'a> {
     /// Under `inherit` the sparsity is that of the weight as it is, and what is pruned is the weight as it was given.
     pub(crate) fn of(linear: &Linear<'a>, asked: SparsityTarget) -> Result<Self, TechniqueError> {
         let now = linear.dense()?;
-        let original = linear.original()?.filter(|_| asked == SparsityTarget::Inherit);
-        let mask = if original.is_some() { None } else { linear.mask()? };
-        Ok(Self { weight: original.unwrap_or(now), mask, sparsity: asked.resolve(now) })
+        let sparsity = asked.resolve(now);
+        if let Some(original) = linear.original()?.filter(|_| asked == SparsityTarget::Inherit) {
+            return Ok(Self { weight: original, mask: None, sparsity });
+        }
+        let mask = linear.mask()?.map(Cow::Borrowed).or_else(|| {
+            let zeros = now.iter().filter(|v| **v == 0.0).count();
+            let pruned = linear.weight().descriptor()["kind"] == "sparse" || zeros * PRUNED_FROM >= now.len();
+            (pruned && zeros > 0).then(|| now.iter().map(|v| u8::from(*v != 0.0)).collect())
+        });
+        Ok(Self { weight: now, mask, sparsity })
     }
 }
 

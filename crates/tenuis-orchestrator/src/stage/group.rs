@@ -130,6 +130,9 @@ impl GroupRun<'_, '_> {
     /// A sparse weight is pruned whatever technique comes next; one that does not keep zeros is refused by the host. A
     /// dense one counts as pruned where so many entries are zero that a sparse form of it could be smaller: other
     /// programs have no other way to store it.
+    ///
+    /// A technique that keeps zeros and asks for the original weight chooses between the two: it may prune the original
+    /// afresh, so the mask of the weight as it is does not bind it, and it sees the zeros.
     pub(super) fn mask(&self, name: &str, weight: &dyn Representation) -> Result<Option<Tensor>, RunError> {
         Self::mask_of(self.capabilities, name, weight)
     }
@@ -140,6 +143,9 @@ impl GroupRun<'_, '_> {
         name: &str,
         weight: &dyn Representation,
     ) -> Result<Option<Tensor>, RunError> {
+        if capabilities.keeps_mask() && capabilities.needs_original() {
+            return Ok(None);
+        }
         let pruned = weight.kind() == "sparse";
         if !pruned && !(weight.kind() == "dense" && capabilities.keeps_mask()) {
             return Ok(None);
