@@ -185,6 +185,26 @@ fn impossible_compositions_are_refused_at_once() {
     assert!(!fixture.path("high").exists());
 }
 
+/// One budget for the whole model: kept, spread unevenly, and no weight without need.
+#[test]
+fn a_budget_is_spread_over_layers() {
+    let fixture = Fixture::new(FIXTURE);
+    let out = fixture.path("budget");
+    let stages = "[[stages]]\ntechnique = \"svdllm-budget\"\noptions = { keep = 0.5 }\n";
+    let _ = compress(&fixture, &recipe(&fixture, "budget", stages), &out).succeeded();
+    let weights = weights(&fixture.model, &out);
+    let all: u64 = weights.values().map(|w| w.parameters()).sum();
+    let kept: u64 = weights.values().map(|w| w.stored_bytes() / 4).sum();
+    assert!(kept * 2 <= all && kept * 20 > all * 9, "{kept} of {all}");
+    let ranks: std::collections::BTreeSet<usize> =
+        weights.values().filter_map(|w| w.downcast::<LowRank>()).map(LowRank::rank).collect();
+    assert!(ranks.len() > 3, "{ranks:?}");
+    assert!(logits(&out).iter().all(|l| l.is_finite()));
+    let none = "[[stages]]\ntechnique = \"svdllm-budget\"\noptions = { keep = 0.001 }\n";
+    let run = compress(&fixture, &recipe(&fixture, "none", none), &fixture.path("none"));
+    assert!(run.code != 0 && run.stderr.contains("less than rank 1"), "{}", run.stderr);
+}
+
 /// Factors learn with everything else frozen, dense or quantised, and stay factors of the same rank.
 #[test]
 fn factors_are_trained_alone() {

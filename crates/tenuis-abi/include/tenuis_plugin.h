@@ -178,6 +178,12 @@
 #define TN_STATISTIC_BLOCK_SIMILARITY 8
 
 /*
+ Statistic, model scope, of every input that Linears share: `gram/{first module}`, as `TN_STATISTIC_GRAM_ATTENTION`.
+ Since 1.1.
+ */
+#define TN_STATISTIC_GRAM_INPUTS 16
+
+/*
  Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
  */
 #define TN_DTYPE_INT 0

@@ -68,6 +68,9 @@ pub const TN_STATISTIC_GRAM_FEED_FORWARD: u64 = 4;
 /// Statistic, model scope: `block_similarity`, f32 `[n_blocks]`, the mean cosine of what goes into a block and what comes
 /// out. Since 1.1.
 pub const TN_STATISTIC_BLOCK_SIMILARITY: u64 = 8;
+/// Statistic, model scope, of every input that Linears share: `gram/{first module}`, as `TN_STATISTIC_GRAM_ATTENTION`.
+/// Since 1.1.
+pub const TN_STATISTIC_GRAM_INPUTS: u64 = 16;
 
 /// Element type code: signed integer. The codes are those of DLPack's `DLDataTypeCode`.
 pub const TN_DTYPE_INT: u8 = 0;

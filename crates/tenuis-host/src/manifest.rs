@@ -43,7 +43,7 @@ pub struct Manifest {
     pub description: String,
     /// The techniques that the library provides.
     pub techniques: Vec<String>,
-    /// The kinds of representation that a technique of scope group may make of a weight, by technique. With it, a recipe
+    /// The kinds of representation that a technique may make of a weight, by technique. With it, a recipe
     /// is checked as a whole before any work; without, what comes after the technique is checked when it is there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub produces: BTreeMap<String, Vec<String>>,

@@ -127,6 +127,11 @@ impl Statistics {
         self.0 & abi::TN_STATISTIC_GRAM_FEED_FORWARD != 0
     }
 
+    /// XᵀX of every input that Linears share.
+    pub const fn gram_inputs(self) -> bool {
+        self.0 & abi::TN_STATISTIC_GRAM_INPUTS != 0
+    }
+
     /// The mean cosine of what goes into each block and what comes out.
     pub const fn block_similarity(self) -> bool {
         self.0 & abi::TN_STATISTIC_BLOCK_SIMILARITY != 0

@@ -113,13 +113,13 @@ pub struct Solver {
     pub oversampling: usize,
     /// Randomised: multiplications by the matrix and its transpose.
     pub power_iterations: usize,
-    /// Randomised: decides the first guess.
-    pub seed: u64,
+    /// Randomised: decides the first guess; without it, the recipe's seed does.
+    pub seed: Option<u64>,
 }
 
 impl Default for Solver {
     fn default() -> Self {
-        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 2, seed: 0 }
+        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 2, seed: None }
     }
 }
 
@@ -280,6 +280,67 @@ impl Default for SvdLlmConfig {
             solver: Solver::default(),
             fallback: FallbackPolicy::default(),
             dtype: FactorDtype::default(),
+        }
+    }
+}
+
+/// Options of SVD-LLM under one budget for the whole model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct BudgetConfig {
+    /// The share of all weights of the Linears of the blocks that is kept, above 0 and at most 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
+    pub keep: f64,
+    /// Ridges that are tried where a Hessian is not positive definite, before its eigenvalues are taken.
+    pub ridges: u32,
+    /// Calibration rows below which a Hessian is not trusted.
+    pub min_rows: u64,
+    /// How singular vectors are computed, once the ranks are known; they take all singular values.
+    pub solver: Solver,
+    /// What to do where a Hessian is of no use: too few rows, zero, not finite.
+    pub fallback: FallbackPolicy,
+    /// The type that the factors are stored in.
+    pub dtype: FactorDtype,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        Self {
+            keep: 0.8,
+            ridges: 3,
+            min_rows: 32,
+            solver: Solver::default(),
+            fallback: FallbackPolicy::default(),
+            dtype: FactorDtype::default(),
+        }
+    }
+}
+
+impl BudgetConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`LowRankError::Config`] that names the option.
+    pub fn validate(&self) -> Result<(), LowRankError> {
+        if self.keep > 0.0 && self.keep <= 1.0 {
+            return Ok(());
+        }
+        let value = self.keep.to_string();
+        Err(LowRankError::Config { option: "keep", value, allowed: "above 0 and at most 1" })
+    }
+
+    /// The same options for one weight after the other; ranks come from [`allocate`](crate::allocate()).
+    #[must_use]
+    pub fn to_svdllm(&self) -> SvdLlmConfig {
+        SvdLlmConfig {
+            rank: RankChoice::default(),
+            ridges: self.ridges,
+            min_rows: self.min_rows,
+            solver: self.solver.clone(),
+            fallback: self.fallback,
+            dtype: self.dtype,
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::error::LowRankError;
 use crate::report::{Decomposed, Factors, LowRankReport};
 use crate::spectrum::{Spectrum, rank_of_shape, rank_of_spectrum};
 use rayon::prelude::*;
-use tenuis_linalg::{MatMut, MatRef, RandomizedSvd, Whitening, multiply_add_parallel, svd, svd_randomized};
+use tenuis_linalg::{
+    MatMut, MatRef, RandomizedSvd, Whitening, multiply_add_parallel, singular_values, svd, svd_randomized,
+};
 
 /// Singular values below this share of the largest are rounding errors of the others; their directions are scaled as
 /// if they were that long.
@@ -89,6 +91,17 @@ pub(crate) fn decompose(
     Ok(Decomposed { factors: Some(split(&leading, projected, shape)), report })
 }
 
+/// The squared singular values of `W·S`, largest first.
+pub(crate) fn squared_values(
+    weight: &[f32],
+    shape: [usize; 2],
+    scaling: Scaling<'_>,
+) -> Result<Vec<f64>, LowRankError> {
+    check_weight(weight, shape)?;
+    let values = singular_values(&scaling.apply(weight, shape), shape)?;
+    Ok(values.into_iter().map(|v| v * v).collect())
+}
+
 /// `B = U·T·c` and `A = T⁻¹·UᵀW / c` with `T = Σ^½` and `c` such that both have the same norm.
 fn split(leading: &Leading, mut a: Vec<f64>, [out_features, in_features]: [usize; 2]) -> Factors {
     let rank = leading.rank;
@@ -130,7 +143,7 @@ fn lead(
         let options = RandomizedSvd::new(rank)
             .oversampling(solver.oversampling)
             .power_iterations(solver.power_iterations)
-            .seed(solver.seed);
+            .seed(solver.seed.unwrap_or_default());
         let found = svd_randomized(&narrow, shape, options)?;
         let squared = found.values.iter().map(|&v| f64::from(v).powi(2)).collect();
         let left = found.left.into_iter().map(f64::from).collect();

@@ -37,8 +37,8 @@ mod spectrum;
 
 pub use allocate::{LayerSpectrum, allocate};
 pub use config::{
-    AsvdConfig, CorrectConfig, FactorDtype, FallbackPolicy, RankChoice, Solver, SolverMethod, SvdConfig,
-    SvdLlmConfig,
+    AsvdConfig, BudgetConfig, CorrectConfig, FactorDtype, FallbackPolicy, RankChoice, Solver, SolverMethod,
+    SvdConfig, SvdLlmConfig,
 };
 pub use correct::correct;
 pub use error::LowRankError;

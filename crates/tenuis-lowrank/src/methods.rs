@@ -1,7 +1,7 @@
 //! SVD, ASVD and SVD-LLM.
 
 use crate::config::{AsvdConfig, FallbackPolicy, RankChoice, Solver, SvdConfig, SvdLlmConfig};
-use crate::decompose::{Scaling, decompose};
+use crate::decompose::{Scaling, decompose, squared_values};
 use crate::error::LowRankError;
 use crate::report::{Decomposed, FallbackReason};
 use tenuis_linalg::{GramView, Whitening, WhiteningOptions};
@@ -105,6 +105,21 @@ impl SvdLlm {
             return Err(LowRankError::Features { found: self.features, in_features: shape[1] });
         }
         whitened(weight, shape, &self.whitening, self.config.fallback, self.config.rank, &self.config.solver)
+    }
+}
+
+impl SvdLlm {
+    /// The squared singular values of a weight in the whitened space, largest first, all of them: what
+    /// [`allocate`](crate::allocate()) wants to know.
+    ///
+    /// # Errors
+    /// As [`svdllm`].
+    pub fn spectrum(&self, weight: &[f32], shape: [usize; 2]) -> Result<Vec<f64>, LowRankError> {
+        if shape[1] != self.features {
+            return Err(LowRankError::Features { found: self.features, in_features: shape[1] });
+        }
+        let scaling = self.whitening.as_ref().map_or(Scaling::None, Scaling::Whitening);
+        squared_values(weight, shape, scaling)
     }
 }
 

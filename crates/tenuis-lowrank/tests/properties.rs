@@ -216,7 +216,7 @@ fn solvers_agree() {
     assert!(random.report.randomized && !exact.report.randomized);
     assert!(random.report.truncation_loss < 1.01 * exact.report.truncation_loss);
     assert_eq!(random.factors, svd(&weight, [80, 120], &config).unwrap().factors);
-    config.solver.seed = 1;
+    config.solver.seed = Some(1);
     assert_ne!(random.factors, svd(&weight, [80, 120], &config).unwrap().factors);
 }
 

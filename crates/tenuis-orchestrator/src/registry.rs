@@ -40,7 +40,7 @@ fn unknown(loaded: &LoadedRecipe, index: usize, technique: &str, error: &PluginE
 }
 
 /// Techniques of the first-party plugins, for this message only: they are loaded like anybody's.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 12] = [
     ("cast", "tenuis-quant"),
     ("rtn", "tenuis-quant"),
     ("gptq", "tenuis-quant"),
@@ -51,5 +51,6 @@ const HOMES: [(&str, &str); 11] = [
     ("svd", "tenuis-lowrank"),
     ("asvd", "tenuis-lowrank"),
     ("svdllm", "tenuis-lowrank"),
+    ("svdllm-budget", "tenuis-lowrank"),
     ("correct", "tenuis-lowrank"),
 ];

@@ -71,6 +71,8 @@ impl Statistics {
     pub const GRAM_ATTENTION: Self = Self(abi::TN_STATISTIC_GRAM_ATTENTION);
     /// Of the input of the feed-forward part's last Linear: as [`GRAM_ATTENTION`](Self::GRAM_ATTENTION).
     pub const GRAM_FEED_FORWARD: Self = Self(abi::TN_STATISTIC_GRAM_FEED_FORWARD);
+    /// Of every input that Linears share, `gram/{first module}`: as [`GRAM_ATTENTION`](Self::GRAM_ATTENTION).
+    pub const GRAM_INPUTS: Self = Self(abi::TN_STATISTIC_GRAM_INPUTS);
     /// `block_similarity`, f32 `[n_blocks]`: the mean cosine of what goes into a block and what comes out.
     pub const BLOCK_SIMILARITY: Self = Self(abi::TN_STATISTIC_BLOCK_SIMILARITY);
 

@@ -19,8 +19,9 @@ impl GroupTechnique for Asvd {
         Capabilities::NEEDS_MOMENTS.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
     type Config = AsvdConfig;
 
-    fn new(config: AsvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: AsvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
+        config.solver.seed.get_or_insert(host.seed());
         Ok(Self { config, pool: threads::pool(host)? })
     }
 

@@ -26,8 +26,9 @@ impl GroupTechnique for Correct {
         .and(Capabilities::DETERMINISTIC);
     type Config = CorrectConfig;
 
-    fn new(config: CorrectConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: CorrectConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
+        config.solver.seed.get_or_insert(host.seed());
         Ok(Self { config, pool: threads::pool(host)? })
     }
 

@@ -1,9 +1,10 @@
-//! The low-rank techniques as a Tenuis plugin: `svd`, `asvd`, `svdllm` and `correct`.
+//! The low-rank techniques as a Tenuis plugin: `svd`, `asvd`, `svdllm`, `svdllm-budget` and `correct`.
 //!
 //! Thin wrappers: the algorithms are those of `tenuis-lowrank`, and what is here turns groups into matrices and reports
 //! into metrics and log lines.
 
 mod asvd;
+mod budget;
 mod correct;
 mod report;
 mod store;
@@ -11,4 +12,4 @@ mod svd;
 mod svdllm;
 mod threads;
 
-tenuis_plugin::export_plugin!(svd::Svd, asvd::Asvd, svdllm::SvdLlm, correct::Correct);
+tenuis_plugin::export_plugin!(svd::Svd, asvd::Asvd, svdllm::SvdLlm, budget::SvdLlmBudget, correct::Correct,);

@@ -18,8 +18,9 @@ impl GroupTechnique for Svd {
     const CAPABILITIES: Capabilities = Capabilities::NEEDS_DENSE.and(Capabilities::DETERMINISTIC);
     type Config = SvdConfig;
 
-    fn new(config: SvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: SvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
+        config.solver.seed.get_or_insert(host.seed());
         Ok(Self { config, pool: threads::pool(host)? })
     }
 

@@ -20,8 +20,9 @@ impl GroupTechnique for SvdLlm {
         Capabilities::NEEDS_HESSIAN.and(Capabilities::NEEDS_DENSE).and(Capabilities::DETERMINISTIC);
     type Config = SvdLlmConfig;
 
-    fn new(config: SvdLlmConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
+    fn new(mut config: SvdLlmConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
+        config.solver.seed.get_or_insert(host.seed());
         Ok(Self { config, pool: threads::pool(host)? })
     }
 

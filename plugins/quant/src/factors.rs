@@ -12,21 +12,11 @@ use tenuis_quant::{GptqConfig, GptqFactor, Quantized, RtnConfig, ScaleDtype};
 /// Says which weights the quantising techniques take.
 ///
 /// Any that can be decoded, but for sums: whoever rounds a sum rounds away what its terms were for.
-pub(crate) fn accepts(
-    technique: &str,
-    descriptor: &Value,
-    group_size: impl Fn(usize) -> Result<(), String>,
-) -> Result<(), TechniqueError> {
+pub(crate) fn accepts(technique: &str, descriptor: &Value) -> Result<(), TechniqueError> {
     match descriptor["kind"].as_str() {
         Some("sum") => Err(TechniqueError::unsupported(format!(
             "{technique} would round a weight and its correction into one; quantise first and correct then"
         ))),
-        // The rank is known where the weight is there already.
-        Some("low_rank") => match descriptor["rank"].as_u64() {
-            Some(rank) => group_size(rank as usize)
-                .map_err(|e| TechniqueError::unsupported(format!("the factor of rank {rank}: {e}"))),
-            None => Ok(()),
-        },
         _ => Ok(()),
     }
 }

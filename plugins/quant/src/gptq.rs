@@ -28,8 +28,7 @@ impl GroupTechnique for Gptq {
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
-        let group_size = self.config.group_size;
-        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
+        factors::accepts(Self::ID, descriptor)
     }
 
     /// The factor and its scratch, a working copy of the largest weight with its errors, and its codes.

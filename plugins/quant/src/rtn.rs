@@ -26,8 +26,7 @@ impl GroupTechnique for Rtn {
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
-        let group_size = self.config.group_size;
-        factors::accepts(Self::ID, descriptor, |n| group_size.resolve(n).map(drop).map_err(|e| e.to_string()))
+        factors::accepts(Self::ID, descriptor)
     }
 
     /// Codes as bytes, and packed.

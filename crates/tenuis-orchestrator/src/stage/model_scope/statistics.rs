@@ -115,6 +115,7 @@ fn needs_of(wanted: Statistics, group: &InputGroup) -> StatsNeeds {
         Some(Role::Down | Role::Fc2) => wanted.gram_feed_forward(),
         _ => false,
     };
+    let hessian = hessian || wanted.gram_inputs();
     StatsNeeds { hessian, moments: wanted.moments() }
 }
 
