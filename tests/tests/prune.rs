@@ -265,7 +265,7 @@ fn bad_recipes_are_refused_before_any_work() {
         (one("{ sparsity = 1.0 }"), "/sparsity"),
         (one("{ sparsity = \"4:2\" }"), "4:2"),
         (one("{ sparsity = \"2:4\", block_size = 6 }"), "block_size"),
-        // What the second stage would be given is known from a rehearsal.
+        // What the second stage would be given is known from what the first says that it makes.
         (format!("{}{}", stage("gptq", "{}"), one("{}")), "prune first, then quantise"),
         (format!("{}{}", one("{}"), stage("cast", "{}")), "after sparsegpt, "),
     ] {

@@ -422,6 +422,14 @@ fn compressed_weights_are_refused_or_moved_whole() {
     compress(&packed, &channels, &out, &[])
         .failed_with(4, &["c.toml:3", "grouped_int", "before it is compressed"]);
     assert!(!out.exists());
+    let late = format!(
+        "{}{}",
+        stage("rtn", "bits = 4, group_size = 32"),
+        stage("prune-heads", "keep = 1, criterion = \"magnitude\", compensate = false")
+    );
+    compress(&fixture.model, &recipe(&fixture, "d", &late), &out, &[])
+        .failed_with(4, &["d.toml", "after rtn, ", "grouped_int", "before it is compressed"]);
+    assert!(!out.exists());
     let blocks = recipe(&fixture, "b", &stage("prune-blocks", "remove = [0]"));
     let _ = compress(&packed, &blocks, &out, &[]).succeeded();
     let (whole, pruned) = (model(&packed), model(&out));

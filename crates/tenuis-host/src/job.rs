@@ -10,6 +10,7 @@ use crate::outputs::Outputs;
 use crate::technique::{Scope, Technique};
 use crate::views::{Arena, EMPTY};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tenuis_core::DType;
 
@@ -87,8 +88,9 @@ impl Job {
         let mut output = outputs.finish().map_err(bad)?;
         if let Some(declared) = self.technique().produces() {
             let mut kinds = output.weights.iter().map(|(name, weight)| (name, weight.kind()));
-            if let Some((name, kind)) = kinds.find(|(_, kind)| !declared.iter().any(|d| d == kind)) {
-                let (kind, declared) = (kind.to_owned(), declared.to_vec());
+            if let Some((name, kind)) = kinds.find(|(_, kind)| !declared.all().any(|d| d == *kind)) {
+                let declared: BTreeSet<&str> = declared.all().collect();
+                let (kind, declared) = (kind.to_owned(), declared.into_iter().map(str::to_owned).collect());
                 return Err(bad((name.clone(), OutputProblem::UndeclaredKind { kind, declared })));
             }
         }

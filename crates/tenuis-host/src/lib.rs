@@ -37,7 +37,7 @@ pub use events::{HostEvents, LogLevel, NoEvents};
 pub use group::{GroupInput, GroupOutput, LinearInput, LogLine, Moments, OutLoss};
 pub use job::Job;
 pub use lock::{LOCK_FILE, PluginLock};
-pub use manifest::{MANIFEST_SUFFIX, Manifest};
+pub use manifest::{MANIFEST_SUFFIX, Manifest, Produces};
 pub use model::{EvalLoss, ModelCheckpoint, ModelInput, ModelJob, ModelOutput, TokenSequences, TokenSource};
 pub use registry::{PluginEntry, PluginRegistry};
 pub use schema::SchemaProblem;

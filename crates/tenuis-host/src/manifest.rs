@@ -46,7 +46,45 @@ pub struct Manifest {
     /// The kinds of representation that a technique may make of a weight, by technique. With it, a recipe
     /// is checked as a whole before any work; without, what comes after the technique is checked when it is there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub produces: BTreeMap<String, Vec<String>>,
+    pub produces: BTreeMap<String, Produces>,
+}
+
+/// The kinds of representation that a technique may make, what it makes as a rule first.
+///
+/// ```
+/// use tenuis_host::Produces;
+/// let of_any: Produces = serde_json::from_str(r#"["grouped_int"]"#)?;
+/// assert_eq!(of_any.of("dense"), ["grouped_int"]);
+/// let by_kind: Produces = serde_json::from_str(r#"{ "sparse": ["sparse"], "*": ["grouped_int"] }"#)?;
+/// assert_eq!((by_kind.of("sparse"), by_kind.of("dense")), (&["sparse".to_owned()][..], of_any.of("dense")));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Produces {
+    /// Whatever it is given.
+    Always(Vec<String>),
+    /// By the kind that it is given; `*` stands for all that are not named.
+    ByKind(BTreeMap<String, Vec<String>>),
+}
+
+impl Produces {
+    /// What may become of a weight of this kind; empty where the manifest does not say.
+    pub fn of(&self, kind: &str) -> &[String] {
+        match self {
+            Self::Always(kinds) => kinds,
+            Self::ByKind(kinds) => kinds.get(kind).or_else(|| kinds.get("*")).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// All that may become of any weight.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let lists: Vec<&Vec<String>> = match self {
+            Self::Always(kinds) => vec![kinds],
+            Self::ByKind(kinds) => kinds.values().collect(),
+        };
+        lists.into_iter().flatten().map(String::as_str)
+    }
 }
 
 impl Manifest {

@@ -6,6 +6,7 @@ use crate::events::HostEvents;
 use crate::instance::Instance;
 use crate::job::Job;
 use crate::library::TechniqueTable;
+use crate::manifest::Produces;
 use crate::model::ModelJob;
 use crate::schema::{OptionsSchema, SchemaProblem};
 use crate::weight::PluginCodec;
@@ -150,7 +151,7 @@ struct Inner {
     schema: OptionsSchema,
     library: Arc<Path>,
     hash: Arc<str>,
-    produces: Option<Vec<String>>,
+    produces: Option<Produces>,
 }
 
 impl Technique {
@@ -159,7 +160,7 @@ impl Technique {
         schema: OptionsSchema,
         library: Arc<Path>,
         hash: Arc<str>,
-        produces: Option<Vec<String>>,
+        produces: Option<Produces>,
     ) -> Self {
         let table = Arc::new(table);
         Self { inner: Arc::new(Inner { table, schema, library, hash, produces }), seed: 0 }
@@ -202,8 +203,8 @@ impl Technique {
 
     /// The kinds of representation that it may make of a weight, as its manifest says; `None` where that does not say.
     /// A job of scope group that hands back any other fails.
-    pub fn produces(&self) -> Option<&[String]> {
-        self.inner.produces.as_deref()
+    pub fn produces(&self) -> Option<&Produces> {
+        self.inner.produces.as_ref()
     }
 
     /// The JSON Schema of its options.

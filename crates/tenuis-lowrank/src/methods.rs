@@ -101,25 +101,39 @@ impl SvdLlm {
     /// # Errors
     /// As [`svdllm`].
     pub fn decompose(&self, weight: &[f32], shape: [usize; 2]) -> Result<Decomposed, LowRankError> {
-        if shape[1] != self.features {
-            return Err(LowRankError::Features { found: self.features, in_features: shape[1] });
-        }
-        whitened(weight, shape, &self.whitening, self.config.fallback, self.config.rank, &self.config.solver)
+        self.decompose_to(weight, shape, self.config.rank)
     }
-}
 
-impl SvdLlm {
+    /// As [`decompose`](Self::decompose), to another rank than the configuration's.
+    ///
+    /// # Errors
+    /// As [`svdllm`].
+    pub fn decompose_to(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        rank: RankChoice,
+    ) -> Result<Decomposed, LowRankError> {
+        self.check(shape)?;
+        whitened(weight, shape, &self.whitening, self.config.fallback, rank, &self.config.solver)
+    }
+
     /// The squared singular values of a weight in the whitened space, largest first, all of them: what
     /// [`allocate`](crate::allocate()) wants to know.
     ///
     /// # Errors
     /// As [`svdllm`].
     pub fn spectrum(&self, weight: &[f32], shape: [usize; 2]) -> Result<Vec<f64>, LowRankError> {
-        if shape[1] != self.features {
-            return Err(LowRankError::Features { found: self.features, in_features: shape[1] });
-        }
+        self.check(shape)?;
         let scaling = self.whitening.as_ref().map_or(Scaling::None, Scaling::Whitening);
         squared_values(weight, shape, scaling)
+    }
+
+    const fn check(&self, shape: [usize; 2]) -> Result<(), LowRankError> {
+        if shape[1] == self.features {
+            return Ok(());
+        }
+        Err(LowRankError::Features { found: self.features, in_features: shape[1] })
     }
 }
 

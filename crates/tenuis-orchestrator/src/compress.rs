@@ -91,8 +91,7 @@ impl Workshop<'_> {
             forms.pass(loaded, index, technique, targets.as_ref())?;
         }
         let needy = needy(loaded, &techniques)?;
-        calibration_for(model, loaded, &techniques, &needy, calibration)?;
-        stage::rehearsal::rehearse(model, loaded, &techniques)
+        calibration_for(model, loaded, &techniques, &needy, calibration).map(drop)
     }
 
     /// Applies a recipe to the model's checkpoint and writes the result to `target`.

@@ -59,6 +59,20 @@ impl Host<'_> {
         self.raw.thread_budget.max(1) as usize
     }
 
+    /// A pool of the plugin's own with as many threads as the host allows. Without it, rayon would take every core of
+    /// the machine.
+    ///
+    /// # Errors
+    /// [`FailureKind::OutOfMemory`] where the system starts no more threads.
+    #[cfg(feature = "rayon")]
+    pub fn thread_pool(&self, name: &'static str) -> Result<rayon::ThreadPool, TechniqueError> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.thread_budget())
+            .thread_name(move |i| format!("{name}-{i}"))
+            .build()
+            .map_err(|e| TechniqueError::new(FailureKind::OutOfMemory, format!("cannot start threads: {e}")))
+    }
+
     /// What seeds whatever is drawn at random, unless the options say otherwise; 0 where the host has none.
     pub const fn seed(&self) -> u64 {
         self.raw.seed

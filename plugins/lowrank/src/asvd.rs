@@ -1,6 +1,6 @@
 //! `asvd`: factors of the weight scaled by how active its inputs are.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_lowrank::AsvdConfig;
 use tenuis_plugin::serde_json::Value;
@@ -22,7 +22,7 @@ impl GroupTechnique for Asvd {
     fn new(mut config: AsvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("lowrank")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

@@ -1,6 +1,6 @@
 //! `svdllm-budget`: SVD-LLM with one budget of weights for the whole model.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_lowrank::linalg::GramView;
 use tenuis_lowrank::{BudgetConfig, LayerSpectrum, RankChoice, SvdLlm, allocate};
@@ -31,7 +31,7 @@ impl ModelTechnique for SvdLlmBudget {
     fn new(mut config: BudgetConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("lowrank")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

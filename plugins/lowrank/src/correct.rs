@@ -1,6 +1,6 @@
 //! `correct`: adds a low-rank approximation of the error that earlier stages made.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use std::sync::Arc;
 use tenuis_lowrank::CorrectConfig;
@@ -29,7 +29,7 @@ impl GroupTechnique for Correct {
     fn new(mut config: CorrectConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("lowrank")? })
     }
 
     /// A sum is stored by the core's codecs, so every term has to be of a kind that they know.

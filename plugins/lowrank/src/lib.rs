@@ -10,6 +10,5 @@ mod report;
 mod store;
 mod svd;
 mod svdllm;
-mod threads;
 
 tenuis_plugin::export_plugin!(svd::Svd, asvd::Asvd, svdllm::SvdLlm, budget::SvdLlmBudget, correct::Correct,);

@@ -1,6 +1,6 @@
 //! `svd`: the factors with the least error of the weight.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_lowrank::SvdConfig;
 use tenuis_plugin::serde_json::Value;
@@ -21,7 +21,7 @@ impl GroupTechnique for Svd {
     fn new(mut config: SvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("lowrank")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

@@ -1,6 +1,6 @@
 //! `svdllm`: the factors with the least error of the output.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_lowrank::SvdLlmConfig;
 use tenuis_lowrank::linalg::GramView;
@@ -23,7 +23,7 @@ impl GroupTechnique for SvdLlm {
     fn new(mut config: SvdLlmConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("lowrank")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

@@ -211,8 +211,10 @@ fn what_is_not_taken_is_said_before_any_work() {
     accepts("correct", json!({ "kind": "grouped_int" })).unwrap();
     assert!(accepts("correct", json!({ "kind": "dense" })).unwrap_err().to_string().contains("dense"));
     assert!(accepts("correct", json!({ "kind": "someones" })).is_err());
-    let produced = |technique: &str| registry.require(technique).unwrap().produces().map(<[String]>::to_vec);
-    assert_eq!(produced("svdllm"), Some(vec!["low_rank".to_owned(), "dense".to_owned()]));
+    let produced =
+        |technique: &str, of: &str| registry.require(technique).unwrap().produces().unwrap().of(of).to_vec();
+    assert_eq!(produced("svdllm", "dense"), ["low_rank", "dense"]);
+    assert_eq!(produced("correct", "sparse"), ["sum", "sparse"]);
 }
 
 #[test]

@@ -10,7 +10,6 @@ mod report;
 mod sparsegpt;
 mod store;
 mod structured;
-mod threads;
 mod wanda;
 
 tenuis_plugin::export_plugin!(

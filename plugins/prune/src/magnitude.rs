@@ -1,6 +1,6 @@
 //! `magnitude`: prunes the smallest weights.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_prune::MagnitudeConfig;
@@ -22,7 +22,7 @@ impl GroupTechnique for Magnitude {
 
     fn new(config: MagnitudeConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("prune")? })
     }
 
     fn accepts(&self, descriptor: &tenuis_plugin::serde_json::Value) -> Result<(), TechniqueError> {

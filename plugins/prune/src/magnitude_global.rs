@@ -1,6 +1,6 @@
 //! `magnitude-global`: prunes the smallest weights of the whole model under one budget.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use std::collections::BTreeSet;
 use tenuis_plugin::serde_json::Value;
@@ -23,7 +23,7 @@ impl ModelTechnique for MagnitudeGlobal {
 
     fn new(config: GlobalConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("prune")? })
     }
 
     /// One matrix with its scores, mask and result; what was emitted is the host's.

@@ -1,6 +1,6 @@
 //! `sparsegpt`: prunes with error compensation from the Hessian of the group's input.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_prune::linalg::GramView;
@@ -24,7 +24,7 @@ impl GroupTechnique for SparseGpt {
 
     fn new(config: SparseGptConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("prune")? })
     }
 
     fn accepts(&self, descriptor: &tenuis_plugin::serde_json::Value) -> Result<(), TechniqueError> {

@@ -1,6 +1,6 @@
 //! `wanda`: prunes by magnitude and activation.
 
-use crate::{report, store, threads};
+use crate::{report, store};
 use rayon::ThreadPool;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
 use tenuis_prune::WandaConfig;
@@ -23,7 +23,7 @@ impl GroupTechnique for Wanda {
 
     fn new(config: WandaConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("prune")? })
     }
 
     fn accepts(&self, descriptor: &tenuis_plugin::serde_json::Value) -> Result<(), TechniqueError> {

@@ -1,6 +1,6 @@
 //! `awq`: scales the input channels that matter, by a search on the parent module's output, then rounds.
 
-use crate::{emit, factors, report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype};
 use rayon::ThreadPool;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{
@@ -62,7 +62,7 @@ impl GroupTechnique for Awq {
 
     fn new(config: AwqConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)?, sample: Vec::new(), stride: 1, seen: 0 })
+        Ok(Self { config, pool: host.thread_pool("quant")?, sample: Vec::new(), stride: 1, seen: 0 })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

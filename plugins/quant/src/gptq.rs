@@ -1,6 +1,6 @@
 //! `gptq`: rounds with error compensation from the Hessian of the group's input.
 
-use crate::{emit, factors, report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype};
 use rayon::ThreadPool;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
@@ -24,7 +24,7 @@ impl GroupTechnique for Gptq {
 
     fn new(config: GptqConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("quant")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

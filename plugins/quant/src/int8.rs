@@ -1,6 +1,6 @@
 //! `int8-dynamic` and `smoothquant`: eight-bit weights for activations that are rounded per token at run time.
 
-use crate::{factors, report, stored_dtype, threads};
+use crate::{factors, report, stored_dtype};
 use rayon::ThreadPool;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{
@@ -24,7 +24,7 @@ impl GroupTechnique for Int8Dynamic {
     type Config = Int8DynamicConfig;
 
     fn new(config: Int8DynamicConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("quant")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
@@ -57,7 +57,7 @@ impl GroupTechnique for SmoothQuant {
 
     fn new(config: SmoothQuantConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("quant")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

@@ -11,7 +11,6 @@ mod gptq;
 mod int8;
 mod report;
 mod rtn;
-mod threads;
 
 use tenuis_plugin::core::{DType, GroupedInt, Sparse};
 use tenuis_plugin::{Emitter, Linear, TechniqueError};

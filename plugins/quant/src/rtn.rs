@@ -1,6 +1,6 @@
 //! `rtn`: rounds to the nearest point of an integer grid.
 
-use crate::{emit, factors, report, stored_dtype, threads};
+use crate::{emit, factors, report, stored_dtype};
 use rayon::ThreadPool;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
@@ -22,7 +22,7 @@ impl GroupTechnique for Rtn {
 
     fn new(config: RtnConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
-        Ok(Self { config, pool: threads::pool(host)? })
+        Ok(Self { config, pool: host.thread_pool("quant")? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {

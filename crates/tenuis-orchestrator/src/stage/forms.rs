@@ -9,20 +9,23 @@ use tenuis_core::{CodecRegistry, StoredWeights};
 use tenuis_host::{NoEvents, PluginError, Scope, Technique};
 use tenuis_model::Model;
 
-/// A Linear and the descriptors that its weight may have.
+/// A Linear and the form of its weight.
 struct Form {
     block: usize,
-    /// One before the first stage; behind a technique that says what it produces, one for each kind, of which nothing but
-    /// the `kind` is known; `None` behind one that does not say.
-    possible: Option<Vec<Value>>,
+    /// The descriptor of what is stored, before the first stage. Behind a technique that says what it makes of such a
+    /// weight, what it makes as a rule, of which nothing but the `kind` is known; `None` behind one that does not say.
+    usual: Option<Value>,
 }
 
 /// The forms of all Linears, carried from stage to stage without running any.
 ///
-/// A composition is refused where a technique takes none of the forms that a weight may have when it gets there. What is
-/// not known (a technique that does not say what it makes) is not refused here, but when the stage begins.
+/// A composition is refused where a technique does not take the form that a weight has as a rule when it gets there. What
+/// is not known (a technique that does not say what it makes, an exception to its rule) is asked about again when the stage
+/// begins.
 pub(crate) struct Forms {
     linears: BTreeMap<String, Form>,
+    /// The technique that made them so.
+    before: Option<String>,
 }
 
 impl Forms {
@@ -37,10 +40,10 @@ impl Forms {
         for (block, layer) in model.spec().layers.iter().enumerate() {
             for linear in layer.linears() {
                 let weight = stored.weight(checkpoint, codecs, &linear.name, linear.shape, linear.layout)?;
-                linears.insert(linear.name, Form { block, possible: Some(vec![weight.descriptor()]) });
+                linears.insert(linear.name, Form { block, usual: Some(weight.descriptor()) });
             }
         }
-        Ok(Self { linears })
+        Ok(Self { linears, before: None })
     }
 
     /// Asks a stage's technique whether it takes the forms that there are, and goes on to those that it makes.
@@ -48,7 +51,7 @@ impl Forms {
     /// `targets` is `None` for a technique of the whole model.
     ///
     /// # Errors
-    /// [`RunError::Recipe`] with the line of the technique and the first weight that it cannot take in any form.
+    /// [`RunError::Recipe`] with the line of the technique and the first weight that it does not take.
     pub(crate) fn pass(
         &mut self,
         loaded: &LoadedRecipe,
@@ -58,38 +61,35 @@ impl Forms {
     ) -> Result<(), RunError> {
         let options = Value::Object(loaded.recipe.stages[index].options.clone());
         let mut accepts = Accepts::start(technique, &options)?;
-        let produces: Option<Vec<Value>> =
-            technique.produces().map(|kinds| kinds.iter().map(|kind| json!({ "kind": kind })).collect());
         for (name, form) in &mut self.linears {
             if targets.is_some_and(|targets| !targets.in_block(form.block, name)) {
                 continue;
             }
-            let mut refusal = None;
-            let mut taken = false;
-            for descriptor in form.possible.iter().flatten() {
-                match accepts.ask(descriptor) {
-                    None => taken = true,
-                    Some(problem) => refusal = refusal.or(Some(problem)),
-                }
-            }
-            if let (Some(problem), false) = (refusal, taken) {
+            let Some(descriptor) = form.usual.take() else { continue };
+            if let Some(problem) = accepts.ask(&descriptor) {
                 let pointer = format!("/stages/{index}/technique");
-                return Err(loaded.origin.error(&pointer, format!("{name}: {problem}")).into());
+                let after = self.before.as_ref().map_or_else(String::new, |id| format!("after {id}, "));
+                return Err(loaded.origin.error(&pointer, format!("{name}: {after}{problem}")).into());
             }
-            form.possible.clone_from(&produces);
+            let kind = descriptor["kind"].as_str().unwrap_or_default();
+            let usual = technique.produces().and_then(|produces| produces.of(kind).first());
+            form.usual = usual.map(|kind| json!({ "kind": kind }));
         }
+        self.before = Some(technique.id().to_owned());
         Ok(())
     }
 }
 
 /// A job that is only asked, and its answers: most weights of a model have the same form.
 struct Accepts<'a> {
+    /// Of a technique that takes one weight after the other and does not keep zeros: its id.
+    loses_zeros: Option<&'a str>,
     ask: Box<dyn FnMut(&Value) -> Result<(), PluginError> + 'a>,
     answers: Vec<(Value, Option<String>)>,
 }
 
-impl Accepts<'_> {
-    fn start(technique: &Technique, options: &Value) -> Result<Self, PluginError> {
+impl<'a> Accepts<'a> {
+    fn start(technique: &'a Technique, options: &Value) -> Result<Self, PluginError> {
         let ask: Box<dyn FnMut(&Value) -> Result<(), PluginError>> = match technique.scope() {
             Scope::Group => {
                 let mut job = technique.start(options, 1, Arc::new(NoEvents))?;
@@ -100,7 +100,8 @@ impl Accepts<'_> {
                 Box::new(move |descriptor| job.accepts(descriptor))
             }
         };
-        Ok(Self { ask, answers: Vec::new() })
+        let loses_zeros = technique.scope() == Scope::Group && !technique.capabilities().keeps_mask();
+        Ok(Self { loses_zeros: loses_zeros.then(|| technique.id()), ask, answers: Vec::new() })
     }
 
     /// Why the technique does not take weights of this descriptor, if it does not.
@@ -108,7 +109,10 @@ impl Accepts<'_> {
         if let Some((_, answer)) = self.answers.iter().find(|(known, _)| known == descriptor) {
             return answer.clone();
         }
-        let answer = (self.ask)(descriptor).err().map(|error| error.to_string());
+        let answer = match self.loses_zeros.filter(|_| descriptor["kind"] == "sparse") {
+            Some(id) => Some(format!("it is pruned, and {id} does not keep pruned entries at zero")),
+            None => (self.ask)(descriptor).err().map(|error| error.to_string()),
+        };
         self.answers.push((descriptor.clone(), answer.clone()));
         answer
     }

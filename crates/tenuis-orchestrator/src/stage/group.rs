@@ -134,15 +134,7 @@ impl GroupRun<'_, '_> {
     /// A technique that keeps zeros and asks for the original weight chooses between the two: it may prune the original
     /// afresh, so the mask of the weight as it is does not bind it, and it sees the zeros.
     pub(super) fn mask(&self, name: &str, weight: &dyn Representation) -> Result<Option<Tensor>, RunError> {
-        Self::mask_of(self.capabilities, name, weight)
-    }
-
-    /// As [`GroupRun::mask`], for a technique of these capabilities.
-    pub(super) fn mask_of(
-        capabilities: Capabilities,
-        name: &str,
-        weight: &dyn Representation,
-    ) -> Result<Option<Tensor>, RunError> {
+        let capabilities = self.capabilities;
         if capabilities.keeps_mask() && capabilities.needs_original() {
             return Ok(None);
         }

@@ -9,7 +9,6 @@ mod fold;
 mod forms;
 mod group;
 pub(crate) mod model_scope;
-pub(crate) mod rehearsal;
 mod rest;
 mod stream;
 

@@ -1,7 +1,6 @@
 //! `prune-channels` and `prune-heads`: fewer units of a dimension in every layer.
 
 use super::network::{failure, rows, spec, statistic};
-use crate::threads;
 use rayon::ThreadPool;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -63,7 +62,7 @@ impl<D: Dimension> ModelTechnique for PruneWidth<D> {
 
     fn new(config: WidthConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(|e| failure(&e))?;
-        Ok(Self { config, pool: threads::pool(host)?, dimension: PhantomData })
+        Ok(Self { config, pool: host.thread_pool("prune")?, dimension: PhantomData })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
