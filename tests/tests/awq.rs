@@ -10,6 +10,12 @@ use tenuis_model::Model;
 use tenuis_tests::cli::{shared, snapshot, tenuis};
 use tenuis_tests::fixture::Fixture;
 
+/// KL of a fixture, whose weights are random, with weights in groups of 32 at eight bits: 1e-4 or less is usual.
+const WEIGHTS_AT_8_BITS: f64 = 1e-3;
+/// The same with one scale per row, and inputs rounded to eight bits per token: 3e-3 or less is usual. A scale that were
+/// not folded would cost hundreds of times that.
+const ALL_AT_8_BITS: f64 = 5e-3;
+
 /// What `options` leaves to the defaults is chosen so that two recipes take equal bytes.
 fn recipe(dir: &Path, name: &str, technique: &str, options: &str) -> PathBuf {
     let file = dir.join(format!("{name}.toml"));
@@ -87,7 +93,9 @@ fn scales_are_folded_in_every_family() {
             eval(&fixture.model, &fixture.data, &fixture.calib, &out, &recipes, &["--seq-len", "32"]);
         for candidate in report["candidates"].as_array().unwrap() {
             let kl = number(candidate, "/quality/kl_mean");
-            assert!(kl < 1e-3, "{name} {}: eight bits change little, KL is {kl}", candidate["name"]);
+            let title = candidate["name"].as_str().unwrap();
+            let limit = if title.starts_with("awq") { WEIGHTS_AT_8_BITS } else { ALL_AT_8_BITS };
+            assert!(kl < limit, "{name} {title}: eight bits change little, KL is {kl}");
         }
         let layers = if name == "gpt2" { 3 } else { 4 };
         for made in ["awq8", "smooth"] {
@@ -142,7 +150,8 @@ fn untargeted_weights_follow_the_scales_of_their_input() {
     let report = eval(&fixture.model, &fixture.data, &fixture.calib, &out, &[file], &["--seq-len", "32"]);
     let some = candidate(&report, "some");
     assert!(metrics(some, "scales_folded").iter().all(|(_, folded)| *folded == 1.0));
-    assert!(number(some, "/quality/kl_mean") < 1e-4);
+    let kl = number(some, "/quality/kl_mean");
+    assert!(kl < ALL_AT_8_BITS, "{kl}");
 }
 
 /// The head is a group of its own, whose parent module is itself.

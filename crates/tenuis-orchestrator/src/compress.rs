@@ -16,6 +16,7 @@ use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::report::{Compression, StageRecord};
 use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
+use tenuis_spec::DecoderSpec;
 
 /// What a compression run works with.
 pub struct Workshop<'a> {
@@ -116,6 +117,7 @@ impl Workshop<'_> {
         let started = Instant::now();
         let mut key = model.checkpoint().hash().to_hex().to_string();
         let mut input = Arc::clone(model.checkpoint());
+        let mut reference = Arc::clone(model.checkpoint());
         let mut records = Vec::with_capacity(techniques.len());
         let mut steps = Vec::new();
         let mut all_reused = true;
@@ -141,6 +143,7 @@ impl Workshop<'_> {
                     technique,
                     input: &input,
                     source: model.checkpoint(),
+                    reference: &reference,
                     calibration: calibrated,
                     target: &dir,
                 };
@@ -163,6 +166,9 @@ impl Workshop<'_> {
             if !last {
                 steps.push(dir.clone());
                 input = Arc::new(Checkpoint::open(&dir)?);
+                if technique.scope() == Scope::Model && !same_network(&input, &reference) {
+                    reference = Arc::clone(&input);
+                }
             }
         }
         for dir in steps {
@@ -175,6 +181,13 @@ impl Workshop<'_> {
         let compression = Compression { reused: all_reused, seconds, stages: records };
         Ok(Candidate { dir: target.to_owned(), compression })
     }
+}
+
+/// Whether two checkpoints have the same layers, so that a weight of one can be compared with that of the other.
+fn same_network(a: &Checkpoint, b: &Checkpoint) -> bool {
+    let layers =
+        |checkpoint: &Checkpoint| DecoderSpec::from_config(checkpoint.config()).map(|spec| spec.layers);
+    matches!((layers(a), layers(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Which stages need the model to be run on calibration text.

@@ -124,12 +124,14 @@ pub fn int8_per_channel(
     Ok(Int8Dynamic::from_codes(shape, codes, &steps, dtype)?)
 }
 
-/// A scale as stored, held inside its type; a row of zeros gets 1.
+/// A scale as stored, held inside its type and such that the largest code times it is finite; a row of zeros gets 1.
 fn storable(dtype: DType, step: f32) -> f32 {
+    let most = (f32::MAX / 127.0).next_down();
     let (smallest, largest) = match dtype {
         DType::F16 => (half::f16::from_bits(1).to_f32(), half::f16::MAX.to_f32()),
-        DType::BF16 => (half::bf16::from_bits(1).to_f32(), half::bf16::MAX.to_f32()),
-        _ => (f32::from_bits(1), f32::MAX),
+        // Its bits are the upper half of an f32's: cutting the others off rounds down.
+        DType::BF16 => (half::bf16::from_bits(1).to_f32(), f32::from_bits(most.to_bits() & 0xffff_0000)),
+        _ => (f32::from_bits(1), most),
     };
     if step == 0.0 { 1.0 } else { round_f32(dtype, step).clamp(smallest, largest) }
 }

@@ -174,7 +174,7 @@ fn what_the_entry_point_returns_is_checked() {
     }
     let null = "TN_EXPORT const tn_plugin *tenuis_plugin_v1(uint32_t m) { (void)m; return NULL; }";
     let site = Site::new("null").manifest(&manifest_of(&["x"])).c_code(null);
-    assert!(site.error().contains("does not accept plugin ABI 1.0"), "{}", site.error());
+    assert!(site.error().contains("does not accept plugin ABI 1.1"), "{}", site.error());
 }
 
 #[test]

@@ -42,6 +42,9 @@ pub(crate) struct StageJob<'a> {
     pub(crate) input: &'a Arc<Checkpoint>,
     /// The model as it was given.
     pub(crate) source: &'a Arc<Checkpoint>,
+    /// What "the original weight" means: the model as it was given or, behind a stage that made another network of it,
+    /// what that stage made.
+    pub(crate) reference: &'a Arc<Checkpoint>,
     pub(crate) calibration: Option<&'a Calibration>,
     pub(crate) target: &'a Path,
 }
@@ -102,8 +105,8 @@ pub(crate) fn run(
     provenance: impl FnOnce(&StageRecord) -> Value,
 ) -> Result<StageRecord, RunError> {
     let model = Model::open(Arc::clone(job.input), workshop.codecs)?;
-    let original = (!Arc::ptr_eq(job.input, job.source))
-        .then(|| Model::open(Arc::clone(job.source), workshop.codecs))
+    let original = (!Arc::ptr_eq(job.input, job.reference))
+        .then(|| Model::open(Arc::clone(job.reference), workshop.codecs))
         .transpose()?;
     let targets = check_targets(&model, job.loaded, job.index, job.technique)?;
     Forms::stored(&model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
