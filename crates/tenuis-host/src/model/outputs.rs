@@ -82,8 +82,9 @@ impl ModelOutputs {
         shape: Option<Vec<usize>>,
     ) -> Result<Option<(*mut u8, usize)>, OutputProblem> {
         check_name(name)?;
-        if component.contains('.') || component == BIAS {
-            let problem = "a component's name has no dot and is not that of a bias".to_owned();
+        // Components of components, as factors have them, are named `b.weight`; nothing is named `.x`.
+        if component == BIAS || (component.contains('.') && component.split('.').any(str::is_empty)) {
+            let problem = "a component's name has no empty parts and is not that of a bias".to_owned();
             return Err(OutputProblem::Allocation { component: component.to_owned(), problem });
         }
         self.seed = self.seed.wrapping_add(0x5851_f42d_4c95_7f2d);

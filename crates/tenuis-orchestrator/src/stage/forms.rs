@@ -111,7 +111,10 @@ impl<'a> Accepts<'a> {
         }
         let answer = match self.loses_zeros.filter(|_| descriptor["kind"] == "sparse") {
             Some(id) => Some(format!("it is pruned, and {id} does not keep pruned entries at zero")),
-            None => (self.ask)(descriptor).err().map(|error| error.to_string()),
+            None => (self.ask)(descriptor).err().map(|error| match error {
+                PluginError::Failed { message, .. } => message,
+                other => other.to_string(),
+            }),
         };
         self.answers.push((descriptor.clone(), answer.clone()));
         answer
