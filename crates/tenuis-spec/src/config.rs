@@ -108,6 +108,15 @@ impl<'a> Config<'a> {
         if value > 0.0 { Ok(value) } else { Err(self.wrong(field, &Value::from(value), "a number above 0")) }
     }
 
+    /// A list of so many numbers greater than zero.
+    pub(crate) fn positive_list(&self, field: &str, count: usize) -> Result<Vec<f64>, SpecError> {
+        let value = self.value(field).ok_or_else(|| self.missing(field))?;
+        let number = |v: &Value| v.as_f64().filter(|x| x.is_finite() && *x > 0.0);
+        let list = value.as_array().filter(|list| list.len() == count);
+        let numbers = list.and_then(|list| list.iter().map(number).collect());
+        numbers.ok_or_else(|| self.wrong(field, value, format!("a list of {count} numbers above 0")))
+    }
+
     pub(crate) fn bool_or(&self, field: &str, default: bool) -> Result<bool, SpecError> {
         let parse = |v: &Value| v.as_bool().ok_or_else(|| self.wrong(field, v, "true or false"));
         Ok(self.value(field).map(parse).transpose()?.unwrap_or(default))

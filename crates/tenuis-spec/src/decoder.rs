@@ -72,7 +72,7 @@ impl DecoderSpec {
     /// # Errors
     /// [`SpecError::UnknownModelType`], or a field that is missing or has a value that the family does not allow.
     pub fn from_config(config: &Value) -> Result<Self, SpecError> {
-        family::build(Config::new(config)?, None)
+        family::build(Config::new(config)?, false)
     }
 
     /// Reads a `config.json` and finds out from the stored modules whether their names carry the family's usual
@@ -87,7 +87,7 @@ impl DecoderSpec {
         if is_stored(&usual.embedding.name) {
             return Ok(usual);
         }
-        let bare = family::build(Config::new(config)?, Some(""))?;
+        let bare = family::build(Config::new(config)?, true)?;
         Ok(if is_stored(&bare.embedding.name) { bare } else { usual })
     }
 

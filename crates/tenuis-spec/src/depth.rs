@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 /// The names under which configurations say how many layers there are.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "n_layer"];
 /// The names of dimensions that may be a list with a number for each layer.
-const DIMENSIONS: [&str; 5] =
-    ["num_attention_heads", "num_key_value_heads", "intermediate_size", "n_head", "n_inner"];
+const DIMENSIONS: [&str; 6] =
+    ["num_attention_heads", "num_key_value_heads", "intermediate_size", "ffn_dim", "n_head", "n_inner"];
 /// The value of `layer_types` for a layer with a window, and for one without.
 const TYPES: [&str; 2] = ["sliding_attention", "full_attention"];
 
@@ -150,6 +150,43 @@ mod tests {
         let kept = keep(&qwen, &[1, 3]).unwrap();
         let windows: Vec<_> = kept.spec.layers.iter().map(|l| l.attention.window).collect();
         assert_eq!(windows, [None, Some(8)]);
+    }
+
+    /// Gemma 3 has other positions in layers with a window, and derives which these are from their number.
+    #[test]
+    fn layers_keep_their_kind_of_positions() {
+        let mut gemma = json!({"model_type": "gemma3_text", "vocab_size": 64, "hidden_size": 32,
+            "intermediate_size": 48, "num_hidden_layers": 7, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "sliding_window": 8});
+        let bases = |kept: &KeptLayers| -> Vec<(f64, bool)> {
+            let attention = kept.spec.layers.iter().map(|l| &l.attention);
+            attention.map(|a| (a.rope.as_ref().unwrap().theta, a.window.is_some())).collect()
+        };
+        let kept = keep(&gemma, &[4, 5, 6]).unwrap();
+        assert_eq!(bases(&kept), [(10_000.0, true), (1_000_000.0, false), (10_000.0, true)]);
+        assert_eq!(
+            kept.config["layer_types"],
+            json!(["sliding_attention", "full_attention", "sliding_attention"])
+        );
+        // What was cut may be cut again.
+        let again = kept.spec.keep_layers(&kept.config, &[1]).unwrap();
+        assert_eq!(bases(&again), [(1_000_000.0, false)]);
+        gemma["model_type"] = json!("gemma2");
+        let windows = |kept: KeptLayers| -> Vec<Option<usize>> {
+            kept.spec.layers.iter().map(|l| l.attention.window).collect()
+        };
+        assert_eq!(windows(keep(&gemma, &[0, 2, 3]).unwrap()), [Some(8), Some(8), None]);
+    }
+
+    #[test]
+    fn widths_by_another_name_are_cut_with_their_layers() {
+        let opt = json!({"model_type": "opt", "vocab_size": 64, "hidden_size": 32, "ffn_dim": [48, 24, 48],
+            "num_hidden_layers": 3, "num_attention_heads": 4});
+        assert_eq!(keep(&opt, &[1, 2]).unwrap().config["ffn_dim"], json!([24, 48]));
+        let kept = keep(&opt, &[0, 2]).unwrap();
+        assert_eq!((&kept.config["ffn_dim"], &kept.config["num_hidden_layers"]), (&json!(48), &json!(2)));
+        let source = &kept.sources["model.decoder.layers.1.final_layer_norm.bias"];
+        assert_eq!(source, "model.decoder.layers.2.final_layer_norm.bias");
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub enum SpecError {
         expected: String,
     },
     /// No family is known for the model type.
-    #[error("config.json: field \"model_type\" is {found:?}; known model types: {known}")]
+    #[error(
+        "config.json: field \"model_type\" decides the family and is {found:?}; known model types: {known}"
+    )]
     UnknownModelType {
         /// What is there.
         found: String,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// With pre-norms `N₁`, `N₂` and optional post-norms `P₁`, `P₂`:
 ///
 /// sequential: `h = x + P₁(attn(N₁ x))`, `y = h + P₂(mlp(N₂ h))`; parallel: `y = x + attn(N₁ x) + mlp(N₂ x)`, and
-/// where `N₂` is absent the feed-forward part shares the output of `N₁`.
+/// where `N₂` is absent the feed-forward part shares the output of `N₁`. With a residual scale `r`, what either part adds
+/// to the residual stream is `r` times that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerSpec {
     /// The position in the network, from 0.
@@ -24,6 +25,9 @@ pub struct LayerSpec {
     pub norms: LayerNorms,
     /// How the parts and the residual stream are joined.
     pub residual: Residual,
+    /// A factor on what either part adds to the residual stream (Granite); 1 where absent.
+    #[serde(default)]
+    pub residual_scale: Option<f64>,
 }
 
 /// Causal self-attention with grouped key and value heads.

@@ -138,6 +138,13 @@ impl DecoderSpec {
             remarks.push(format!("{} is no field of {} elsewhere", fields.head_dim, self.model_type));
         }
         let uneven = |heads: usize| !self.d_model.is_multiple_of(heads);
+        let rope = new.layers.first().and_then(|layer| layer.attention.rope.as_ref());
+        if rope.is_some_and(|rope| rope.long_after().is_some()) {
+            remarks.push(format!(
+                "the factors of LongRoPE are as many as {} says, not what {} would give",
+                fields.head_dim, fields.heads
+            ));
+        }
         if fields.heads_divide_width && new.layers.iter().any(|layer| uneven(layer.attention.n_q)) {
             remarks.push(format!("{} does not divide the hidden size {}", fields.heads, self.d_model));
         }

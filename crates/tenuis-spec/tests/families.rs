@@ -40,11 +40,17 @@ fn scaling(spec: &DecoderSpec) -> &RopeScaling {
 
 #[test]
 fn an_unknown_family_is_named_beside_the_known_ones() {
-    let message = error("mamba", json!({}));
-    assert_eq!(
-        message,
-        "config.json: field \"model_type\" is \"mamba\"; known model types: gpt2, llama, mistral, qwen2, qwen3, smollm3"
-    );
+    // Encoders are none of these either.
+    for model_type in ["mamba", "bert", "vit"] {
+        assert_eq!(
+            error(model_type, json!({})),
+            format!(
+                "config.json: field \"model_type\" decides the family and is \"{model_type}\"; known model types: \
+                 gemma, gemma2, gemma3_text, gpt2, gpt_neox, granite, llama, mistral, opt, phi, phi3, qwen2, qwen3, \
+                 smollm3, starcoder2"
+            )
+        );
+    }
     let none = DecoderSpec::from_config(&json!({})).unwrap_err();
     assert_eq!(none, SpecError::MissingField { field: "model_type".into() });
     assert_eq!(DecoderSpec::from_config(&json!([])).unwrap_err(), SpecError::NotAnObject);

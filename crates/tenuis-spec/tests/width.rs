@@ -4,7 +4,20 @@
 use serde_json::{Value, json};
 use tenuis_spec::{DecoderSpec, DimensionKind, SpecError};
 
-const LLAMA_LIKE: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "smollm3"];
+const LLAMA_LIKE: [&str; 12] = [
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "granite",
+    "llama",
+    "mistral",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "starcoder2",
+];
 
 fn llama_like(model_type: &str) -> Value {
     json!({"model_type": model_type, "vocab_size": 160, "hidden_size": 64, "intermediate_size": 24,
@@ -15,8 +28,24 @@ fn gpt2() -> Value {
     json!({"model_type": "gpt2", "vocab_size": 160, "n_embd": 64, "n_head": 4, "n_layer": 3, "n_inner": null})
 }
 
+fn gpt_neox() -> Value {
+    json!({"model_type": "gpt_neox", "vocab_size": 160, "hidden_size": 64, "intermediate_size": 24,
+        "num_hidden_layers": 3, "num_attention_heads": 4, "rotary_pct": 0.25})
+}
+
+fn opt() -> Value {
+    json!({"model_type": "opt", "vocab_size": 160, "hidden_size": 64, "ffn_dim": 24, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "word_embed_proj_dim": 64})
+}
+
 fn all() -> Vec<Value> {
-    LLAMA_LIKE.iter().map(|model_type| llama_like(model_type)).chain([gpt2()]).collect()
+    let configs: Vec<_> = LLAMA_LIKE
+        .iter()
+        .map(|model_type| llama_like(model_type))
+        .chain([gpt2(), gpt_neox(), opt()])
+        .collect();
+    assert_eq!(configs.len(), tenuis_spec::families().count(), "every family");
+    configs
 }
 
 fn spec(config: &Value) -> DecoderSpec {
@@ -75,6 +104,28 @@ fn uniform_results_are_plain_numbers() {
     assert_eq!(kept.spec.layers[0].attention.scale, 0.25);
 }
 
+/// What other readers make of fewer heads is said.
+#[test]
+fn remarks_name_what_others_do_not_read() {
+    let remarks = |config: Value, heads: usize| {
+        let spec = spec(&config);
+        let keep = last(&spec, DimensionKind::KvGroups, [heads; 3]);
+        spec.keep_kv_groups(&config, &keep).unwrap().remarks
+    };
+    for config in [gpt_neox(), opt()] {
+        let remarks = remarks(config, 2);
+        assert!(remarks.len() == 1 && remarks[0].starts_with("head_dim is no field of"), "{remarks:?}");
+    }
+    // 64 is no multiple of 6.
+    assert!(remarks(llama_like("gemma"), 3).is_empty());
+    assert_eq!(remarks(llama_like("gemma2"), 3).len(), 1);
+    let mut long = llama_like("phi3");
+    long["rope_scaling"] =
+        json!({"type": "longrope", "short_factor": [1, 1, 1, 1], "long_factor": [1, 2, 3, 4]});
+    let remarks = remarks(long, 2);
+    assert!(remarks.len() == 1 && remarks[0].contains("the factors of LongRoPE"), "{remarks:?}");
+}
+
 #[test]
 fn uneven_results_are_lists_and_layers_are_cut_with_them() {
     for config in all() {
@@ -87,7 +138,11 @@ fn uneven_results_are_lists_and_layers_are_cut_with_them() {
         assert_eq!(widths, [5, 3]);
         // Layers that are alike again need no list.
         let alike = kept.spec.keep_layers(&kept.config, &[0, 2]).unwrap();
-        let field = if spec.model_type == "gpt2" { "n_inner" } else { "intermediate_size" };
+        let field = match spec.model_type.as_str() {
+            "gpt2" => "n_inner",
+            "opt" => "ffn_dim",
+            _ => "intermediate_size",
+        };
         assert_eq!(alike.config[field], json!(3));
         // What was cut may be cut again.
         let again = kept.spec.keep_units(kind, &kept.config, &last(&kept.spec, kind, [2, 2, 2])).unwrap();

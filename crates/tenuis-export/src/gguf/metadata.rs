@@ -120,7 +120,8 @@ impl Network {
         put("rope.dimension_count", count(self.head_dim));
         put("rope.freq_base", GgufValue::F32(self.rope.theta as f32));
         match self.rope.scaling {
-            RopeScaling::Default => {}
+            // LongRoPE is refused before.
+            RopeScaling::Default | RopeScaling::LongRope { .. } => {}
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
                 let settings = json!({
                     "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
@@ -159,6 +160,7 @@ fn is_plain(norm: &NormSpec) -> bool {
 fn check_layer(layer: &LayerSpec, max_positions: usize) -> Result<(), Refusal> {
     let attention = &layer.attention;
     if layer.residual != Residual::Sequential
+        || layer.residual_scale.is_some()
         || layer.norms.attention_post.is_some()
         || layer.norms.mlp_post.is_some()
         || layer.norms.attention_pre.is_none()
@@ -185,6 +187,9 @@ fn check_layer(layer: &LayerSpec, max_positions: usize) -> Result<(), Refusal> {
     match &attention.rope {
         Some(rope) if rope.interleaved || rope.rotary_dim != attention.head_dim => {
             Err("its rotary positions turn part of a head, or neighbouring channels".to_owned())
+        }
+        Some(rope) if rope.long_after().is_some() => {
+            Err("its rotary positions are stretched by LongRoPE".to_owned())
         }
         Some(RopeSpec {
             scaling: RopeScaling::Yarn { factor, beta_fast, beta_slow, attention_factor, truncate, .. },

@@ -77,6 +77,7 @@ pub(super) fn build(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
                 ..LayerNorms::default()
             },
             residual: Residual::Sequential,
+            residual_scale: None,
         }
     };
     Ok(DecoderSpec {

@@ -1,11 +1,14 @@
-//! What Llama, Mistral, Qwen2, Qwen3 and SmolLM3 have in common; they differ in a few values.
+//! What Llama, Mistral, Qwen2, Qwen3, SmolLM3, Gemma, Phi-3 and Granite have in common: root-mean-square norms and a gated
+//! feed-forward part. They differ in a few values; what one of them alone has is changed in the spec that this gives.
 
-use super::{Context, check_heads, rms_norm};
+use super::dimensions::{Dimensions, Usual};
+use super::{Context, rms_norm};
+use crate::config::Config;
 use crate::decoder::{DecoderSpec, Embedding, Positions};
 use crate::error::SpecError;
 use crate::layer::{Activation, AttentionSpec, LayerNorms, LayerSpec, MlpSpec, QkNorm, QkvSpec, Residual};
 use crate::linear::{LinearSpec, Role};
-use crate::rope::RopeSpec;
+use crate::rope::{RopeFields, RopeSpec};
 use serde_json::Value;
 use tenuis_core::Layout;
 
@@ -26,6 +29,12 @@ pub(super) struct Traits {
     pub(super) qk_norm: bool,
     /// The base of the rotary positions where the configuration does not say.
     pub(super) theta: f64,
+    /// How the rotary positions of a layer are read.
+    pub(super) rope: fn(&RopeSite<'_>) -> Result<RopeSpec, SpecError>,
+    /// The field of the activation, and the usual one.
+    pub(super) activation: (&'static str, Activation),
+    /// What is added to a mean square where the configuration does not say.
+    pub(super) eps: f64,
     /// The longest sequence where the configuration does not say.
     pub(super) max_positions: usize,
     /// Whether the head is the embedding where the configuration does not say.
@@ -47,11 +56,30 @@ impl Traits {
             mlp_bias: false,
             qk_norm: false,
             theta: 10_000.0,
+            rope: |site| site.read(&RopeFields::usual(site.theta)),
+            activation: ("hidden_act", Activation::Silu),
+            eps: 1e-6,
             max_positions: 2048,
             tied: false,
             windows: vec![None; layers],
             rotary: Vec::new(),
         }
+    }
+}
+
+/// The layer that rotary positions are read for.
+pub(super) struct RopeSite<'a> {
+    pub(super) config: Config<'a>,
+    pub(super) head_dim: usize,
+    pub(super) max_positions: usize,
+    /// The base where the configuration does not say.
+    pub(super) theta: f64,
+    pub(super) window: Option<usize>,
+}
+
+impl RopeSite<'_> {
+    pub(super) fn read(&self, fields: &RopeFields) -> Result<RopeSpec, SpecError> {
+        RopeSpec::from_config(self.config, fields, self.head_dim, self.max_positions)
     }
 }
 
@@ -75,37 +103,13 @@ pub(super) fn windows(
 
 pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, SpecError> {
     let config = cx.config;
-    let layers = config.layers("num_hidden_layers")?;
-    let d_model = config.usize("hidden_size")?;
-    let required = |field: &str| config.per_layer(field, layers)?.ok_or_else(|| config.missing(field));
-    let n_q = required("num_attention_heads")?;
-    let d_ff = required("intermediate_size")?;
-    let n_kv = match (config.per_layer("num_key_value_heads", layers)?, traits.n_kv) {
-        (Some(given), _) => given,
-        (None, Some(usual)) if !config.has("num_key_value_heads") => vec![usual; layers],
-        (None, _) => n_q.clone(),
-    };
-    let stated_head_dim = match config.opt_usize("head_dim")? {
-        Some(given) => Some(given),
-        None => traits.head_dim.filter(|_| !config.has("head_dim")),
-    };
-    if stated_head_dim.is_none() && n_q.iter().any(|&heads| heads != n_q[0]) {
-        return Err(config.missing("head_dim"));
-    }
-    let eps = config.positive("rms_norm_eps", 1e-6)?;
-    let activation = config.activation("hidden_act", Activation::Silu)?;
+    let dimensions = Dimensions::read(cx, Usual { n_kv: traits.n_kv, head_dim: traits.head_dim })?;
+    let Dimensions { layers, d_model, head_dim, .. } = dimensions;
+    let eps = config.positive("rms_norm_eps", traits.eps)?;
+    let activation = config.activation(traits.activation.0, traits.activation.1)?;
     let max_positions = config.usize_or("max_position_embeddings", traits.max_positions)?;
     let build_layer = |index: usize| {
-        let (n_q, n_kv, d_ff) = (n_q[index], n_kv[index], d_ff[index]);
-        check_heads(config, "num_key_value_heads", n_q, n_kv)?;
-        let head_dim = match stated_head_dim {
-            Some(given) => given,
-            None if d_model.is_multiple_of(n_q) => d_model / n_q,
-            None => {
-                let expected = format!("a divisor of hidden_size {d_model}, or head_dim to be given");
-                return Err(config.wrong("num_attention_heads", &Value::from(n_q), expected));
-            }
-        };
+        let (n_q, n_kv, d_ff) = dimensions.of_layer(index);
         let name = format!("{}layers.{index}", cx.prefix);
         let linear = |module: &str, role, shape, bias| LinearSpec {
             name: format!("{name}.{module}"),
@@ -116,7 +120,9 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
         };
         let (q_dim, kv_dim) = (n_q * head_dim, n_kv * head_dim);
         let has_rope = traits.rotary.get(index).copied().unwrap_or(true);
-        let rope = has_rope.then(|| RopeSpec::from_config(config, head_dim, traits.theta, max_positions));
+        let window = traits.windows[index];
+        let site = RopeSite { config, head_dim, max_positions, theta: traits.theta, window };
+        let rope = has_rope.then(|| (traits.rope)(&site));
         let head_norm = |module: &str| rms_norm(format!("{name}.self_attn.{module}"), head_dim, eps);
         Ok(LayerSpec {
             index,
@@ -127,7 +133,7 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
                 head_dim,
                 scale: (head_dim as f64).powf(-0.5),
                 softcap: None,
-                window: traits.windows[index],
+                window,
                 rope: rope.transpose()?,
                 qk_norm: traits.qk_norm.then(|| QkNorm { q: head_norm("q_norm"), k: head_norm("k_norm") }),
                 qkv: QkvSpec::Separate {
@@ -149,6 +155,7 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
                 ..LayerNorms::default()
             },
             residual: Residual::Sequential,
+            residual_scale: None,
         })
     };
     let vocab = config.usize("vocab_size")?;

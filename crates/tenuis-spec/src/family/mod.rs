@@ -1,21 +1,32 @@
 //! Families of models: each a function from a configuration to a spec.
 
+mod dimensions;
+mod gemma;
 mod gpt2;
+mod gpt_neox;
+mod granite;
 mod llama;
 mod llama_like;
 mod mistral;
+mod opt;
+mod phi;
+mod phi3;
+mod plain_like;
 mod qwen;
 mod smollm3;
+mod starcoder2;
 
 use crate::config::Config;
 use crate::decoder::DecoderSpec;
 use crate::error::SpecError;
 use crate::layer::{NormKind, NormSpec};
+use serde_json::Value;
 
 /// What a family's function works with.
 struct Context<'a> {
     config: Config<'a>,
     model_type: &'a str,
+    fields: &'a DimensionFields,
     /// What the names of all tensors but the head begin with.
     prefix: &'a str,
 }
@@ -52,24 +63,49 @@ const GPT2: DimensionFields = DimensionFields {
     own_head_dim: true,
     ..LLAMA_LIKE
 };
+const GPT_NEOX: DimensionFields = DimensionFields { kv_heads: None, own_head_dim: true, ..LLAMA_LIKE };
+const OPT: DimensionFields = DimensionFields { channels: "ffn_dim", ..GPT_NEOX };
 
 /// A row of the table of families.
 struct Family {
     model_type: &'static str,
-    /// What a full checkpoint's names begin with.
-    prefix: &'static str,
+    /// What a full checkpoint's names begin with, and those of a bare model without its head.
+    prefixes: [&'static str; 2],
     fields: DimensionFields,
     build: fn(&Context<'_>) -> Result<DecoderSpec, SpecError>,
 }
 
+impl Family {
+    const fn new(
+        model_type: &'static str,
+        prefixes: [&'static str; 2],
+        fields: DimensionFields,
+        build: fn(&Context<'_>) -> Result<DecoderSpec, SpecError>,
+    ) -> Self {
+        Self { model_type, prefixes, fields, build }
+    }
+}
+
+/// What most checkpoints' names begin with.
+const MODEL: [&str; 2] = ["model.", ""];
+
 /// Every family; a new one is a function and a row here.
-static FAMILIES: [Family; 6] = [
-    Family { model_type: "gpt2", prefix: "transformer.", fields: GPT2, build: gpt2::build },
-    Family { model_type: "llama", prefix: "model.", fields: LLAMA, build: llama::build },
-    Family { model_type: "mistral", prefix: "model.", fields: LLAMA_LIKE, build: mistral::build },
-    Family { model_type: "qwen2", prefix: "model.", fields: LLAMA_LIKE, build: qwen::build_qwen2 },
-    Family { model_type: "qwen3", prefix: "model.", fields: LLAMA_LIKE, build: qwen::build_qwen3 },
-    Family { model_type: "smollm3", prefix: "model.", fields: LLAMA_LIKE, build: smollm3::build },
+static FAMILIES: [Family; 15] = [
+    Family::new("gemma", MODEL, LLAMA_LIKE, gemma::build_gemma),
+    Family::new("gemma2", MODEL, LLAMA, gemma::build_gemma2),
+    Family::new("gemma3_text", MODEL, LLAMA, gemma::build_gemma3),
+    Family::new("gpt2", ["transformer.", ""], GPT2, gpt2::build),
+    Family::new("gpt_neox", ["gpt_neox.", ""], GPT_NEOX, gpt_neox::build),
+    Family::new("granite", MODEL, LLAMA_LIKE, granite::build),
+    Family::new("llama", MODEL, LLAMA, llama::build),
+    Family::new("mistral", MODEL, LLAMA_LIKE, mistral::build),
+    Family::new("opt", ["model.decoder.", "decoder."], OPT, opt::build),
+    Family::new("phi", MODEL, LLAMA_LIKE, phi::build),
+    Family::new("phi3", MODEL, LLAMA_LIKE, phi3::build),
+    Family::new("qwen2", MODEL, LLAMA_LIKE, qwen::build_qwen2),
+    Family::new("qwen3", MODEL, LLAMA_LIKE, qwen::build_qwen3),
+    Family::new("smollm3", MODEL, LLAMA_LIKE, smollm3::build),
+    Family::new("starcoder2", MODEL, LLAMA_LIKE, starcoder2::build),
 ];
 
 /// The values of `model_type` that have a family.
@@ -81,11 +117,12 @@ pub fn families() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|family| family.model_type)
 }
 
-/// Builds the spec with the family's usual prefix of names or another one.
-pub(crate) fn build(config: Config<'_>, prefix: Option<&str>) -> Result<DecoderSpec, SpecError> {
+/// Builds the spec with the names of a full checkpoint, or those of a bare model without its head.
+pub(crate) fn build(config: Config<'_>, bare: bool) -> Result<DecoderSpec, SpecError> {
     let model_type = config.opt_str("model_type")?.ok_or_else(|| config.missing("model_type"))?;
     let family = family(model_type)?;
-    (family.build)(&Context { config, model_type, prefix: prefix.unwrap_or(family.prefix) })
+    let prefix = family.prefixes[usize::from(bare)];
+    (family.build)(&Context { config, model_type, fields: &family.fields, prefix })
 }
 
 /// The fields of a family's configuration that pruning changes.
@@ -108,10 +145,10 @@ fn layer_norm(name: String, dim: usize, eps: f64) -> NormSpec {
     NormSpec { name, kind: NormKind::Layer, dim, eps, plus_one: false, bias: true }
 }
 
-/// Checks that every key head serves a whole number of query heads.
-fn check_heads(config: Config<'_>, field: &str, n_q: usize, n_kv: usize) -> Result<(), SpecError> {
-    if n_q.is_multiple_of(n_kv) {
+/// Refuses a position of a switch that asks for something that no spec can say; the other one is the usual.
+fn refuse(config: Config<'_>, field: &str, refused: bool, why: &str) -> Result<(), SpecError> {
+    if config.bool_or(field, !refused)? != refused {
         return Ok(());
     }
-    Err(config.wrong(field, &serde_json::Value::from(n_kv), format!("a divisor of {n_q} query heads")))
+    Err(config.wrong(field, &Value::from(refused), format!("{}: {why}", !refused)))
 }
