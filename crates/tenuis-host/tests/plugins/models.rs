@@ -246,7 +246,7 @@ fn outputs_are_distrusted() {
         ("config_text", "the new configuration is not JSON: EOF"),
         ("huge", "f32 [1048576, 1048576] is more than"),
         ("retract_needed", "drop.weight: it was emitted before; retract that first"),
-        ("bias", "component \"bias\": a component's name has no dot and is not that of a bias"),
+        ("bias", "component \"bias\": a component's name has no empty parts and is not that of a bias"),
         ("retract_nothing", "norm.weight: nothing was emitted or removed under that name"),
     ] {
         let error = run(how).unwrap_err().to_string();
