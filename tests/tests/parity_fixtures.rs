@@ -5,8 +5,9 @@ mod parity_support;
 use parity_support::{Expected, TOLERANCE, assert_close, data, open, values};
 use std::path::PathBuf;
 use tenuis_model::{Model, Session, Tap};
+use tenuis_spec::MlpSpec;
 
-const FIXTURES: [&str; 8] = [
+const FIXTURES: [&str; 17] = [
     "llama_gqa_llama3rope",
     "llama_linear_headdim",
     "llama_yarn",
@@ -15,6 +16,15 @@ const FIXTURES: [&str; 8] = [
     "qwen3",
     "smollm3",
     "gpt2",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi",
+    "phi3",
+    "gpt_neox",
+    "opt",
+    "mixtral",
+    "qwen3_moe",
 ];
 
 fn fixture(name: &str) -> (Model, Expected) {
@@ -87,9 +97,24 @@ fn block_by_block() {
             let mut seen = Seen(Vec::new());
             hidden = block.forward(&hidden, Some(&mut seen)).unwrap();
             let groups = block.spec().groups();
-            let wanted: Vec<_> =
-                groups.iter().enumerate().map(|(g, group)| (g, batch * seq * group.in_features())).collect();
-            assert_eq!(seen.0, wanted, "{name} block {index}");
+            let order: Vec<usize> = seen.0.iter().map(|(group, _)| *group).collect();
+            assert!(order.iter().copied().eq(0..groups.len()), "{name} block {index}: {order:?}");
+            let rows: Vec<usize> =
+                groups.iter().zip(&seen.0).map(|(group, (_, values))| values / group.in_features()).collect();
+            let experts = match &block.spec().mlp {
+                MlpSpec::Experts { top_k, experts, .. } => Some((*top_k, experts.len())),
+                _ => None,
+            };
+            match experts {
+                None => {
+                    assert!(rows.iter().all(|&rows| rows == batch * seq), "{name} block {index}: {rows:?}")
+                }
+                // Every token is given to so many experts, whose two groups see the same of them.
+                Some((top_k, experts)) => {
+                    assert_eq!(rows[2..2 + experts], rows[2 + experts..], "{name} block {index}");
+                    assert_eq!(rows[2..2 + experts].iter().sum::<usize>(), top_k * batch * seq, "{name}");
+                }
+            }
             model.release_block(index);
         }
         let logits = model.head(&hidden).unwrap();

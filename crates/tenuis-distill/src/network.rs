@@ -18,6 +18,7 @@ use tenuis_core::Layout as Stored;
 use tenuis_quant::RtnConfig;
 use tenuis_spec::{
     DecoderSpec, FusedOrder, LayerSpec, LinearSpec, MlpSpec, NormSpec, Positions, QkvSpec, Residual,
+    best_experts,
 };
 
 /// A [`DecoderSpec`] with its [`Params`], run on autograd: the same network as `tenuis_model` runs, described by the same
@@ -54,6 +55,7 @@ pub struct Extent {
 /// The head with what is done to its logits.
 pub(crate) struct Output {
     head: Tensor,
+    bias: Option<Tensor>,
     scale: Option<f64>,
     softcap: Option<f64>,
 }
@@ -62,6 +64,9 @@ impl Output {
     /// `[rows, d_model]` behind the final norm to `[rows, vocab]`.
     pub(crate) fn logits(&self, normed: &Tensor) -> candle_core::Result<Tensor> {
         let mut logits = linear(normed, &self.head, Stored::OutIn)?;
+        if let Some(bias) = &self.bias {
+            logits = logits.broadcast_add(bias)?;
+        }
         if let Some(scale) = self.scale {
             logits = (logits * scale)?;
         }
@@ -145,7 +150,11 @@ impl Network {
         let attended = self.attend(layer, &normed, extent)?;
         let attended = self.linear(&layer.attention.o, &attended)?;
         let attended = self.opt_norm(&attended, norms.attention_post.as_ref(), DType::F32)?;
-        let with_attention = (x + cast(&attended, DType::F32)?)?;
+        let scaled = |x: Tensor| match layer.residual_scale {
+            Some(scale) => x * scale,
+            None => Ok(x),
+        };
+        let with_attention = (x + scaled(cast(&attended, DType::F32)?)?)?;
         let mlp_input = if layer.mlp_shares_attention_input() {
             normed
         } else {
@@ -157,7 +166,7 @@ impl Network {
         };
         let mlp = self.mlp(&layer.mlp, &mlp_input)?;
         let mlp = self.opt_norm(&mlp, norms.mlp_post.as_ref(), DType::F32)?;
-        Ok((with_attention + cast(&mlp, DType::F32)?)?)
+        Ok((with_attention + scaled(cast(&mlp, DType::F32)?)?)?)
     }
 
     /// Applies the norm before the head.
@@ -199,7 +208,13 @@ impl Network {
     /// What turns the final norm's output into logits.
     pub(crate) fn output(&self) -> Result<Output, TrainError> {
         let (scale, softcap) = (self.spec.logit_scale, self.spec.logit_softcap);
-        Ok(Output { head: self.head()?, scale, softcap })
+        Ok(Output { head: self.head()?, bias: self.head_bias()?, scale, softcap })
+    }
+
+    /// The bias of the head, `[vocab]`, where it has one.
+    pub(crate) fn head_bias(&self) -> Result<Option<Tensor>, TrainError> {
+        let name = self.spec.lm_head.bias_name().filter(|_| !self.spec.tied);
+        name.map(|name| self.params.tensor(&name).cloned()).transpose()
     }
 
     /// The hidden states after every block, and last the one after the final norm.
@@ -269,8 +284,48 @@ impl Network {
                 (gated(*activation, &part(0)?, &part(width)?)?, down)
             }
             MlpSpec::Plain { activation, fc1, fc2 } => (activate(*activation, &self.linear(fc1, x)?)?, fc2),
+            MlpSpec::Experts { router, top_k, renormalise, experts } => {
+                return self.experts(router, *top_k, *renormalise, experts, x);
+            }
         };
         self.linear(last, &inner)
+    }
+
+    /// The shares have a gradient; which experts a token goes to has none.
+    fn experts(
+        &self,
+        router: &LinearSpec,
+        top_k: usize,
+        renormalise: bool,
+        experts: &[MlpSpec],
+        x: &Tensor,
+    ) -> Result<Tensor, TrainError> {
+        let (rows, width) = x.dims2()?;
+        let logits = cast(&self.linear(router, x)?, DType::F32)?;
+        let mut chosen = vec![0.0f32; rows * experts.len()];
+        let mut given = vec![Vec::new(); experts.len()];
+        for (row, logits) in crate::ops::to_vec(&logits)?.chunks_exact(experts.len()).enumerate() {
+            for expert in best_experts(logits, top_k) {
+                chosen[row * experts.len() + expert] = 1.0;
+                given[expert].push(row as u32);
+            }
+        }
+        let chosen = Tensor::from_vec(chosen, (rows, experts.len()), x.device())?;
+        let exp = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?.exp()?;
+        let taken = (&exp * &chosen)?;
+        let total = if renormalise { taken.sum_keepdim(1)? } else { exp.sum_keepdim(1)? };
+        let shares = taken.broadcast_div(&total)?;
+        let mut sum = Tensor::zeros((rows, width), DType::F32, x.device())?;
+        for (index, (expert, rows)) in
+            experts.iter().zip(given).enumerate().filter(|(_, (_, rows))| !rows.is_empty())
+        {
+            let count = rows.len();
+            let rows = Tensor::from_vec(rows, count, x.device())?;
+            let made = cast(&self.mlp(expert, &x.index_select(&rows, 0)?)?, DType::F32)?;
+            let share = shares.narrow(1, index, 1)?.contiguous()?.index_select(&rows, 0)?;
+            sum = sum.index_add(&rows, &made.broadcast_mul(&share)?, 0)?;
+        }
+        Ok(cast(&sum, x.dtype())?)
     }
 
     /// A table of embeddings as the forward pass uses it.

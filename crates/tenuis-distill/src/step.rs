@@ -219,8 +219,15 @@ impl<'a> Stepper<'a> {
         let mut loss = HeadLoss::new(targets.into(), self.objective.ce as f32, distil);
         loss.logit_scale = spec.logit_scale.unwrap_or(1.0) as f32;
         loss.softcap = spec.logit_softcap.map(|cap| cap as f32);
-        let head = self.network.head()?;
-        Ok(loss.apply(normed, &if tracked { head } else { head.detach() })?)
+        let mut head = self.network.head()?;
+        let mut normed = normed.clone();
+        if let Some(bias) = self.network.head_bias()? {
+            // One more input, which is always 1, has the bias as its column.
+            let one = Tensor::ones((normed.dim(0)?, 1), normed.dtype(), normed.device())?;
+            normed = Tensor::cat(&[&normed, &one], 1)?;
+            head = Tensor::cat(&[&head, &bias.unsqueeze(1)?], 1)?;
+        }
+        Ok(loss.apply(&normed, &if tracked { head } else { head.detach() })?)
     }
 
     /// The mean squared error of a block's output, before its weight; nothing where the block is not matched.

@@ -6,7 +6,8 @@ use crate::linear::Linear;
 use crate::load::Store;
 use crate::norm::Norm;
 use crate::ops::{self, attention, gate, rope::Rope};
-use candle_core::Tensor;
+use crate::router::Router;
+use candle_core::{DType, Tensor};
 use tenuis_core::Weight;
 use tenuis_spec::{FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual, Role};
 
@@ -14,7 +15,8 @@ use tenuis_spec::{FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual, Role};
 pub trait Tap {
     /// Takes the input of a group of Linears: `x: [rows, in_features]`, one row per token.
     ///
-    /// `group` counts the groups of [`LayerSpec::groups`]; each is seen once per forward pass, in their order.
+    /// `group` counts the groups of [`LayerSpec::groups`]; each is seen once per forward pass, in their order. An expert that
+    /// no token was given to is given no rows.
     fn input(&mut self, group: usize, x: &[f32]);
 }
 
@@ -31,6 +33,36 @@ pub struct Block {
     q_norm: Option<Norm>,
     k_norm: Option<Norm>,
     rope: Option<Rope>,
+    router: Option<Router>,
+}
+
+/// The Linears of a feed-forward part.
+struct Part<'a> {
+    spec: &'a MlpSpec,
+    first: &'a [Linear],
+    last: &'a Linear,
+}
+
+impl Part<'_> {
+    /// Up to the last Linear's input.
+    fn inner(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let activation = self.spec.activation();
+        Ok(match self.first {
+            [gate, up] => gate::gated(activation, &gate.forward(x)?, &up.forward(x)?)?,
+            [both] if matches!(self.spec, MlpSpec::FusedGated { .. }) => {
+                let both = both.forward(x)?;
+                let (axis, width) = (both.rank() - 1, self.spec.d_ff());
+                gate::gated(activation, &both.narrow(axis, 0, width)?, &both.narrow(axis, width, width)?)?
+            }
+            first => {
+                let mut x = x.clone();
+                for linear in first {
+                    x = linear.forward(&x)?;
+                }
+                gate::activate(activation, &x)?
+            }
+        })
+    }
 }
 
 /// Where a pass goes on: the keys and values of the positions before it, and where each of its sequences stands.
@@ -54,6 +86,7 @@ impl Block {
             q_norm: store.opt_norm(heads.map(|n| &n.q))?,
             k_norm: store.opt_norm(heads.map(|n| &n.k))?,
             rope: spec.attention.rope.as_ref().map(Rope::new),
+            router: Router::load(store, &spec.mlp)?,
             spec: spec.clone(),
         })
     }
@@ -148,7 +181,8 @@ impl Block {
             &self.k_norm,
         ];
         let linears: u64 = self.linears.iter().map(Linear::resident_bytes).sum();
-        linears + norms.into_iter().flatten().map(Norm::resident_bytes).sum::<u64>()
+        let router = self.router.as_ref().map_or(0, Router::resident_bytes);
+        linears + router + norms.into_iter().flatten().map(Norm::resident_bytes).sum::<u64>()
     }
 
     /// Runs the layer on whole sequences that begin at position 0.
@@ -173,28 +207,74 @@ impl Block {
         let attended = self.attend(&normed, place)?;
         see(&mut tap, 1, &attended)?;
         let attended = self.linear(Role::O)?.forward(&attended)?;
-        let with_attention = (x + apply(self.attention_post.as_ref(), &attended)?)?;
-        let mut group = 2;
-        let mlp_input = if self.spec.mlp_shares_attention_input() {
-            normed
+        let with_attention = (x + self.added(self.attention_post.as_ref(), &attended)?)?;
+        let mlp = if self.spec.mlp_shares_attention_input() {
+            self.dense(&normed, 2, &mut tap)?
         } else {
             let read = match self.spec.residual {
                 Residual::Sequential => &with_attention,
                 Residual::Parallel => x,
             };
-            let mlp_input = apply(self.mlp_pre.as_ref(), read)?;
-            see(&mut tap, group, &mlp_input)?;
-            group += 1;
-            mlp_input
+            let read = apply(self.mlp_pre.as_ref(), read)?;
+            match &self.router {
+                Some(router) => self.experts(router, &read, &mut tap)?,
+                None => {
+                    see(&mut tap, 2, &read)?;
+                    self.dense(&read, 3, &mut tap)?
+                }
+            }
         };
-        let inner = self.inner(&mlp_input)?;
-        see(&mut tap, group, &inner)?;
-        let last = match &self.spec.mlp {
-            MlpSpec::Gated { .. } | MlpSpec::FusedGated { .. } => Role::Down,
-            MlpSpec::Plain { .. } => Role::Fc2,
-        };
-        let mlp = self.linear(last)?.forward(&inner)?;
-        Ok((with_attention + apply(self.mlp_post.as_ref(), &mlp)?)?)
+        Ok((with_attention + self.added(self.mlp_post.as_ref(), &mlp)?)?)
+    }
+
+    /// What a part adds to the residual stream.
+    fn added(&self, norm: Option<&Norm>, x: &Tensor) -> Result<Tensor, ModelError> {
+        let normed = apply(norm, x)?;
+        match self.spec.residual_scale {
+            Some(scale) => Ok((normed * scale)?),
+            None => Ok(normed),
+        }
+    }
+
+    /// A feed-forward part that is not made of experts; `group` is the group of its last Linear.
+    fn dense(&self, x: &Tensor, group: usize, tap: &mut OptTap<'_, '_>) -> Result<Tensor, ModelError> {
+        let part = self.part(0)?;
+        let inner = part.inner(x)?;
+        see(tap, group, &inner)?;
+        part.last.forward(&inner)
+    }
+
+    /// The experts that each token is given to, added up by the router's shares.
+    ///
+    /// First the inner halves of all experts and then their last Linears, which is the order of the layer's groups.
+    fn experts(&self, router: &Router, x: &Tensor, tap: &mut OptTap<'_, '_>) -> Result<Tensor, ModelError> {
+        let shape = x.dims3()?;
+        let rows = shape.0 * shape.1;
+        let x = x.reshape((rows, shape.2))?;
+        let given = router.route(&x)?;
+        let mut inner = Vec::with_capacity(given.len());
+        for (expert, tokens) in given.iter().enumerate() {
+            if tokens.rows.is_empty() {
+                see_nothing(tap, 2 + expert);
+                inner.push(None);
+                continue;
+            }
+            let read = tokens.of(&x)?;
+            see(tap, 2 + expert, &read)?;
+            inner.push(Some(self.part(expert)?.inner(&read)?));
+        }
+        let mut sum = Tensor::zeros((rows, shape.2), DType::F32, x.device())?;
+        for (expert, (tokens, inner)) in given.iter().zip(&inner).enumerate() {
+            let group = 2 + given.len() + expert;
+            let Some(inner) = inner else {
+                see_nothing(tap, group);
+                continue;
+            };
+            see(tap, group, inner)?;
+            let made = self.part(expert)?.last.forward(inner)?;
+            sum = tokens.add(&sum, &made)?;
+        }
+        Ok(sum.reshape(shape)?)
     }
 
     fn attend(&self, x: &Tensor, place: Option<Place<'_>>) -> Result<Tensor, ModelError> {
@@ -205,7 +285,8 @@ impl Block {
         if let Some(rope) = &self.rope {
             let seq = x.dim(1)?;
             let starts = place.as_ref().map_or(&[][..], |place| place.rows).iter().map(|row| row.start);
-            let angles = rope.angles(starts, seq);
+            let reach = place.as_ref().map_or(seq, |place| place.cache.capacity());
+            let angles = rope.angles(starts, seq, reach);
             q = angles.rotate(&q, spec.head_dim)?;
             k = angles.rotate(&k, spec.head_dim)?;
         }
@@ -238,22 +319,18 @@ impl Block {
         Ok((part(0, q_width)?, part(q_width, kv_width)?, part(q_width + kv_width, kv_width)?))
     }
 
-    /// The feed-forward part up to its last Linear's input.
-    fn inner(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(match &self.spec.mlp {
-            MlpSpec::Gated { activation, .. } => {
-                let (g, u) = (self.linear(Role::Gate)?.forward(x)?, self.linear(Role::Up)?.forward(x)?);
-                gate::gated(*activation, &g, &u)?
-            }
-            MlpSpec::FusedGated { activation, down, .. } => {
-                let both = self.linear(Role::GateUp)?.forward(x)?;
-                let width = down.shape[1];
-                gate::gated(*activation, &both.narrow(2, 0, width)?, &both.narrow(2, width, width)?)?
-            }
-            MlpSpec::Plain { activation, .. } => {
-                gate::activate(*activation, &self.linear(Role::Fc1)?.forward(x)?)?
-            }
-        })
+    /// The Linears of the feed-forward part, or of one of its experts.
+    fn part(&self, index: usize) -> Result<Part<'_>, ModelError> {
+        let spec = &self.spec;
+        let missing =
+            || ModelError::NoModule { block: spec.index, module: format!("feed-forward part {index}") };
+        let mlp = spec.mlp.parts().get(index).ok_or_else(missing)?;
+        // All parts have as many Linears, and they stand at the end.
+        let (parts, each) = (spec.mlp.parts().len(), mlp.inputs().len() + 1);
+        let start = (self.linears.len() + index * each).checked_sub(parts * each).ok_or_else(missing)?;
+        let linears = self.linears.get(start..start + each).ok_or_else(missing)?;
+        let (last, first) = linears.split_last().ok_or_else(missing)?;
+        Ok(Part { spec: mlp, first, last })
     }
 
     fn slot(&self, module: &str) -> Option<&Linear> {
@@ -282,4 +359,10 @@ fn see(tap: &mut OptTap<'_, '_>, group: usize, x: &Tensor) -> Result<(), ModelEr
         ops::with_values(x, |x| tap.input(group, x))?;
     }
     Ok(())
+}
+
+fn see_nothing(tap: &mut OptTap<'_, '_>, group: usize) {
+    if let Some(tap) = tap {
+        tap.input(group, &[]);
+    }
 }

@@ -42,6 +42,11 @@ impl LayerCache {
         })
     }
 
+    /// Positions of one sequence that there is room for.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Stores `k, v: [rows, seq, n_kv · head_dim]`, each row in its sequence from its position on.
     pub(crate) fn append(&mut self, rows: &[Row], k: &Tensor, v: &Tensor) -> Result<(), ModelError> {
         let (_, seq, _) = k.dims3()?;

@@ -20,6 +20,7 @@ mod load;
 mod model;
 mod norm;
 mod ops;
+mod router;
 mod session;
 mod tokenizer;
 mod tokenizer_training;

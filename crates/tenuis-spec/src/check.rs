@@ -67,7 +67,8 @@ impl LayerSpec {
     /// The tensors that the layer calls for.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let linears = self.linears();
-        linears.iter().flat_map(TensorSpec::linear).chain(self.norms().flat_map(TensorSpec::norm)).collect()
+        let linears = linears.iter().chain(self.mlp.router());
+        linears.flat_map(TensorSpec::linear).chain(self.norms().flat_map(TensorSpec::norm)).collect()
     }
 }
 

@@ -88,6 +88,14 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// A list of whole numbers; none where the field is absent.
+    pub(crate) fn numbers(&self, field: &str) -> Result<Vec<usize>, SpecError> {
+        let Some(value) = self.value(field) else { return Ok(Vec::new()) };
+        let number = |v: &Value| v.as_u64().map(|n| n as usize);
+        let numbers = value.as_array().and_then(|list| list.iter().map(number).collect());
+        numbers.ok_or_else(|| self.wrong(field, value, "a list of whole numbers"))
+    }
+
     pub(crate) fn opt_f64(&self, field: &str) -> Result<Option<f64>, SpecError> {
         let parse =
             |v: &Value| v.as_f64().filter(|x| x.is_finite()).ok_or_else(|| self.wrong(field, v, "a number"));

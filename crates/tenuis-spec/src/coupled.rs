@@ -9,7 +9,7 @@
 //! | feed-forward channels | `gate`, `up`; both halves of `gate_up`; `fc1` | `down`; `fc2` |
 //! | key and value groups | `q`, `k`, `v`; their three ranges of a fused `qkv`, or one range per group | `o` |
 //!
-//! Norms of query and key heads have one weight for all heads, so they stay. Whole layers are
+//! Each expert has feed-forward channels of its own. Norms of query and key heads have one weight for all heads, so they stay. Whole layers are
 //! [`DecoderSpec::keep_layers`].
 
 use crate::layer::{AttentionSpec, FusedOrder, LayerSpec, MlpSpec, QkvSpec};
@@ -56,6 +56,8 @@ pub struct CoupledDimension {
     pub kind: DimensionKind,
     /// The layer.
     pub layer: usize,
+    /// The expert, or 0.
+    pub part: usize,
     /// How many units there are.
     pub units: usize,
     /// The tensors that move together; one that is listed several times has several ranges per unit.
@@ -185,13 +187,13 @@ impl CoupledDimension {
 }
 
 impl LayerSpec {
-    /// The inner channels of the feed-forward part.
+    /// The inner channels of the feed-forward part, or of each expert.
     ///
     /// ```
     /// # use tenuis_spec::{DecoderSpec, SpecError};
     /// # let config = serde_json::json!({"model_type": "llama", "vocab_size": 512, "hidden_size": 64,
     /// #     "intermediate_size": 172, "num_hidden_layers": 1, "num_attention_heads": 8});
-    /// let channels = DecoderSpec::from_config(&config)?.layers[0].ffn_channels();
+    /// let channels = DecoderSpec::from_config(&config)?.layers[0].ffn_channels().remove(0);
     /// let moved: Vec<_> = channels.parts.iter().map(|p| (p.tensor.as_str(), p.axis)).collect();
     /// assert_eq!(moved, [
     ///     ("model.layers.0.mlp.gate_proj.weight", 0),
@@ -200,26 +202,37 @@ impl LayerSpec {
     /// ]);
     /// # Ok::<(), SpecError>(())
     /// ```
-    pub fn ffn_channels(&self) -> CoupledDimension {
-        let units = self.mlp.d_ff();
-        let mut parts = Parts::default();
-        match &self.mlp {
-            MlpSpec::Gated { gate, up, down, .. } => {
-                parts.outputs(gate, 0, 1);
-                parts.outputs(up, 0, 1);
-                parts.inputs(down, 1);
+    pub fn ffn_channels(&self) -> Vec<CoupledDimension> {
+        let dimension = |(part, mlp): (usize, &MlpSpec)| {
+            let units = mlp.d_ff();
+            let mut parts = Parts::default();
+            match mlp {
+                MlpSpec::Gated { gate, up, down, .. } => {
+                    parts.outputs(gate, 0, 1);
+                    parts.outputs(up, 0, 1);
+                    parts.inputs(down, 1);
+                }
+                MlpSpec::FusedGated { gate_up, down, .. } => {
+                    parts.outputs(gate_up, 0, 1);
+                    parts.outputs(gate_up, units, 1);
+                    parts.inputs(down, 1);
+                }
+                MlpSpec::Plain { fc1, fc2, .. } => {
+                    parts.outputs(fc1, 0, 1);
+                    parts.inputs(fc2, 1);
+                }
+                // Its experts are the parts.
+                MlpSpec::Experts { .. } => {}
             }
-            MlpSpec::FusedGated { gate_up, down, .. } => {
-                parts.outputs(gate_up, 0, 1);
-                parts.outputs(gate_up, units, 1);
-                parts.inputs(down, 1);
+            CoupledDimension {
+                kind: DimensionKind::FfnChannels,
+                layer: self.index,
+                part,
+                units,
+                parts: parts.0,
             }
-            MlpSpec::Plain { fc1, fc2, .. } => {
-                parts.outputs(fc1, 0, 1);
-                parts.inputs(fc2, 1);
-            }
-        }
-        CoupledDimension { kind: DimensionKind::FfnChannels, layer: self.index, units, parts: parts.0 }
+        };
+        self.mlp.parts().iter().enumerate().map(dimension).collect()
     }
 
     /// The key and value heads with the query heads that they serve. Without grouped heads a unit is one head.
@@ -243,30 +256,41 @@ impl LayerSpec {
             }
         }
         parts.inputs(o, q_width);
-        CoupledDimension { kind: DimensionKind::KvGroups, layer: self.index, units: *n_kv, parts: parts.0 }
-    }
-
-    /// A dimension by its kind.
-    pub fn dimension(&self, kind: DimensionKind) -> CoupledDimension {
-        match kind {
-            DimensionKind::FfnChannels => self.ffn_channels(),
-            DimensionKind::KvGroups => self.kv_groups(),
+        CoupledDimension {
+            kind: DimensionKind::KvGroups,
+            layer: self.index,
+            part: 0,
+            units: *n_kv,
+            parts: parts.0,
         }
     }
 
-    /// The layer with so many units of a dimension, and everything else as it is.
+    /// The dimensions of a kind: one, or one for each expert.
+    pub fn dimensions(&self, kind: DimensionKind) -> Vec<CoupledDimension> {
+        match kind {
+            DimensionKind::FfnChannels => self.ffn_channels(),
+            DimensionKind::KvGroups => vec![self.kv_groups()],
+        }
+    }
+
+    /// The layer with so many units of each dimension of a kind, and everything else as it is.
     pub(crate) fn with_units(&self, kind: DimensionKind, units: usize) -> Self {
         let mut layer = self.clone();
         match kind {
-            DimensionKind::FfnChannels => match &mut layer.mlp {
-                MlpSpec::Gated { gate, up, down, .. } => {
-                    (gate.shape[0], up.shape[0], down.shape[1]) = (units, units, units);
+            DimensionKind::FfnChannels => {
+                for part in layer.mlp.parts_mut() {
+                    match part {
+                        MlpSpec::Gated { gate, up, down, .. } => {
+                            (gate.shape[0], up.shape[0], down.shape[1]) = (units, units, units);
+                        }
+                        MlpSpec::FusedGated { gate_up, down, .. } => {
+                            (gate_up.shape[0], down.shape[1]) = (2 * units, units);
+                        }
+                        MlpSpec::Plain { fc1, fc2, .. } => (fc1.shape[0], fc2.shape[1]) = (units, units),
+                        MlpSpec::Experts { .. } => {}
+                    }
                 }
-                MlpSpec::FusedGated { gate_up, down, .. } => {
-                    (gate_up.shape[0], down.shape[1]) = (2 * units, units);
-                }
-                MlpSpec::Plain { fc1, fc2, .. } => (fc1.shape[0], fc2.shape[1]) = (units, units),
-            },
+            }
             DimensionKind::KvGroups => {
                 let attention = &mut layer.attention;
                 attention.n_q = attention.n_q / attention.n_kv * units;
@@ -356,7 +380,7 @@ mod tests {
     }
 
     fn kept(layer: &LayerSpec, kind: DimensionKind, keep: &[usize], tensor: &str) -> Vec<usize> {
-        let cuts = layer.dimension(kind).cuts(keep);
+        let cuts = layer.dimensions(kind)[0].cuts(keep);
         cuts.into_iter().find(|cut| cut.tensor.ends_with(tensor)).unwrap().keep
     }
 
@@ -383,7 +407,7 @@ mod tests {
             for (kind, keep) in
                 [(DimensionKind::FfnChannels, vec![1, 2, 5]), (DimensionKind::KvGroups, vec![1])]
             {
-                let dimension = layer.dimension(kind);
+                let dimension = layer.dimensions(kind).remove(0);
                 let smaller = layer.with_units(kind, keep.len());
                 let cuts = dimension.cuts(&keep);
                 for new in smaller.tensors() {

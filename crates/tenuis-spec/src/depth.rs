@@ -9,8 +9,20 @@ use std::collections::BTreeMap;
 /// The names under which configurations say how many layers there are.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "n_layer"];
 /// The names of dimensions that may be a list with a number for each layer.
-const DIMENSIONS: [&str; 6] =
-    ["num_attention_heads", "num_key_value_heads", "intermediate_size", "ffn_dim", "n_head", "n_inner"];
+const DIMENSIONS: [&str; 9] = [
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "ffn_dim",
+    "moe_intermediate_size",
+    "num_experts",
+    "num_local_experts",
+    "n_head",
+    "n_inner",
+];
+/// The layers without experts, by number, where others have some; and the rule that is overruled by such a list.
+const DENSE: &str = "mlp_only_layers";
+const SPARSE_STEP: &str = "decoder_sparse_step";
 /// The value of `layer_types` for a layer with a window, and for one without.
 const TYPES: [&str; 2] = ["sliding_attention", "full_attention"];
 
@@ -86,10 +98,19 @@ impl DecoderSpec {
             let marks = rotary.map(|rope| Value::from(u8::from(rope)));
             fields.entry("no_rope_layers").or_insert_with(|| marks.collect());
         }
+        let sparse = self.layers.iter().map(|layer| layer.mlp.router().is_some());
+        if sparse.clone().any(|sparse| sparse) && sparse.clone().any(|sparse| !sparse) {
+            let sparse: Vec<bool> = sparse.collect();
+            let dense = keep.iter().enumerate().filter(|(_, from)| !sparse[**from]).map(|(place, _)| place);
+            fields.insert(DENSE.to_owned(), dense.collect());
+            fields.insert(SPARSE_STEP.to_owned(), 1.into());
+        }
         let pruned = |name: &str| DIMENSIONS.contains(&name);
         for (name, value) in &mut fields {
             match value.as_array() {
-                Some(list) if list.len() == layers && (name.contains("layer") || pruned(name)) => {
+                Some(list)
+                    if list.len() == layers && name != DENSE && (name.contains("layer") || pruned(name)) =>
+                {
                     let kept: Vec<Value> = keep.iter().map(|&layer| list[layer].clone()).collect();
                     let equal = kept.iter().all(|entry| *entry == kept[0]);
                     *value = if equal && pruned(name) { kept[0].clone() } else { kept.into() };

@@ -71,11 +71,11 @@ pub enum SpecError {
         /// Its new number.
         place: usize,
     },
-    /// What is kept is not given for every layer.
-    #[error("what is kept has to be given for each of {layers} layers, not {found}")]
+    /// What is kept is not given for every dimension.
+    #[error("what is kept has to be given {lists} times, once for each layer or expert, not {found} times")]
     KeepLists {
-        /// How many layers there are.
-        layers: usize,
+        /// How many lists are needed.
+        lists: usize,
         /// How many lists were given.
         found: usize,
     },
@@ -106,6 +106,28 @@ pub enum SpecError {
         kind: DimensionKind,
         /// The layer.
         layer: usize,
+    },
+    /// Experts are to be dropped where there are none.
+    #[error("layer {layer} has no experts")]
+    NoExperts {
+        /// The layer.
+        layer: usize,
+    },
+    /// All experts of a layer are to be dropped.
+    #[error("layer {layer}: all experts would be dropped; keep at least one")]
+    NoExpertsLeft {
+        /// The layer.
+        layer: usize,
+    },
+    /// A list of experts names one that is not there, or does not ascend.
+    #[error("layer {layer} has {experts} experts; {found:?} is no ascending list of some of them")]
+    ExpertList {
+        /// The layer.
+        layer: usize,
+        /// How many it has.
+        experts: usize,
+        /// What was asked for.
+        found: Vec<usize>,
     },
     /// The configuration of the family cannot describe what is left.
     #[error("the configuration of this family cannot describe fewer {kind}: {problem}")]

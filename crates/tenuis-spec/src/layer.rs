@@ -132,23 +132,60 @@ pub enum MlpSpec {
         /// `[d_model, d_ff]`.
         fc2: LinearSpec,
     },
+    /// `Σ_e p_e · expert_e(x)` over the `top_k` experts of each token with the largest `p = softmax(router x)` (Shazeer et
+    /// al. 2017, arXiv 1701.06538). All experts have the same shape.
+    Experts {
+        /// `[experts, d_model]`. No technique's target: it is small, and what it decides is not a matter of degree.
+        router: LinearSpec,
+        /// How many experts a token is given to.
+        top_k: usize,
+        /// Whether the chosen `p_e` are divided by their sum.
+        renormalise: bool,
+        /// The experts, none of which has experts itself.
+        experts: Vec<MlpSpec>,
+    },
 }
 
 impl MlpSpec {
-    /// The inner width.
-    pub const fn d_ff(&self) -> usize {
+    /// The parts that are made of Linears: itself, or its experts.
+    pub const fn parts(&self) -> &[Self] {
+        match self {
+            Self::Experts { experts, .. } => experts.as_slice(),
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    pub(crate) const fn parts_mut(&mut self) -> &mut [Self] {
+        match self {
+            Self::Experts { experts, .. } => experts.as_mut_slice(),
+            _ => std::slice::from_mut(self),
+        }
+    }
+
+    /// The router, where there are experts.
+    pub const fn router(&self) -> Option<&LinearSpec> {
+        match self {
+            Self::Experts { router, .. } => Some(router),
+            _ => None,
+        }
+    }
+
+    /// The inner width; that of one expert.
+    pub fn d_ff(&self) -> usize {
         match self {
             Self::Gated { down, .. } | Self::FusedGated { down, .. } => down.shape[1],
             Self::Plain { fc2, .. } => fc2.shape[1],
+            Self::Experts { experts, .. } => experts.first().map_or(0, Self::d_ff),
         }
     }
 
     /// The activation.
-    pub const fn activation(&self) -> Activation {
+    pub fn activation(&self) -> Activation {
         match self {
             Self::Gated { activation, .. }
             | Self::FusedGated { activation, .. }
             | Self::Plain { activation, .. } => *activation,
+            Self::Experts { experts, .. } => experts.first().map_or(Activation::Silu, Self::activation),
         }
     }
 }

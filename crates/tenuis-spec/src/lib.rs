@@ -26,6 +26,7 @@ mod coupled;
 mod decoder;
 mod depth;
 mod error;
+mod experts;
 mod family;
 mod layer;
 mod linear;
@@ -37,6 +38,7 @@ pub use coupled::{CoupledDimension, CoupledPart, DimensionKind, Side, TensorCut}
 pub use decoder::{DecoderSpec, Embedding, Positions};
 pub use depth::KeptLayers;
 pub use error::SpecError;
+pub use experts::{KeptExperts, best_experts};
 pub use family::families;
 pub use layer::{
     Activation, AttentionSpec, FusedOrder, LayerNorms, LayerSpec, MlpSpec, NormKind, NormSpec, QkNorm,

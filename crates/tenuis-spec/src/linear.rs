@@ -2,6 +2,7 @@
 
 use crate::layer::{Activation, AttentionSpec, FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tenuis_core::Layout;
 
 /// What a Linear does in its layer.
@@ -30,6 +31,8 @@ pub enum Role {
     Fc1,
     /// Second Linear of a plain feed-forward part.
     Fc2,
+    /// Projection to the logits of experts.
+    Router,
     /// Projection to logits.
     Head,
 }
@@ -154,36 +157,59 @@ impl ProducerRows {
 }
 
 impl LayerSpec {
-    /// The Linears in the order of the forward pass.
+    /// The Linears that hold the layer's weights, part by part in the order of the forward pass; not the router.
     pub fn linears(&self) -> Vec<LinearSpec> {
         let mut linears = self.attention_inputs();
         linears.push(self.attention.o.clone());
-        let (first, last) = self.mlp_linears();
-        linears.extend(first);
-        linears.push(last);
+        for part in self.mlp.parts() {
+            linears.extend(part.inputs());
+            linears.extend(part.output());
+        }
         linears
     }
 
     /// The Linears grouped by shared input, in true-sequential order: `q,k,v` → `o` → `gate,up` → `down`.
     ///
     /// In a parallel layer without a second norm the first Linears of the feed-forward part read what `q,k,v` read,
-    /// so they stand in the first group.
+    /// so they stand in the first group. Each expert has groups of its own, as each sees other tokens: first the inputs of
+    /// all of them, then their last Linears.
     pub fn groups(&self) -> Vec<InputGroup> {
         let norm = |norm: &Option<crate::NormSpec>| {
             norm.as_ref().map_or(Producer::None, |n| Producer::Norm { name: n.name.clone() })
         };
-        let (mlp_first, mlp_last) = self.mlp_linears();
         let attention = &self.attention;
-        let mut first =
-            InputGroup { linears: self.attention_inputs(), producer: norm(&self.norms.attention_pre) };
-        let o = InputGroup { linears: vec![attention.o.clone()], producer: attention.values() };
-        let last = InputGroup { linears: vec![mlp_last], producer: self.mlp.inner_producer() };
+        let mut groups = vec![
+            InputGroup { linears: self.attention_inputs(), producer: norm(&self.norms.attention_pre) },
+            InputGroup { linears: vec![attention.o.clone()], producer: attention.values() },
+        ];
+        let parts = self.mlp.parts();
         if self.mlp_shares_attention_input() {
-            first.linears.extend(mlp_first);
-            return vec![first, o, last];
+            groups[0].linears.extend(parts.iter().flat_map(MlpSpec::inputs));
+        } else {
+            // The router and all experts read what the norm makes: no expert may have a scale of its own in it.
+            let producer = match self.mlp.router() {
+                Some(_) => Producer::None,
+                None => norm(&self.norms.mlp_pre),
+            };
+            let of = |part: &MlpSpec| InputGroup { linears: part.inputs(), producer: producer.clone() };
+            groups.extend(parts.iter().map(of));
         }
-        let mlp = InputGroup { linears: mlp_first, producer: norm(&self.norms.mlp_pre) };
-        vec![first, o, mlp, last]
+        let of = |part: &MlpSpec| InputGroup {
+            linears: part.output().into_iter().collect(),
+            producer: part.inner_producer(),
+        };
+        groups.extend(parts.iter().map(of));
+        groups
+    }
+
+    /// The groups of [`groups`](Self::groups) whose inputs do not depend on each other's weights, as ranges, each of which
+    /// depends on those before it.
+    pub fn rounds(&self) -> Vec<Range<usize>> {
+        let parts = self.mlp.parts().len();
+        let first = if self.mlp_shares_attention_input() { 2 } else { 2 + parts };
+        let mut rounds = vec![0..1, 1..2, 2..first, first..first + parts];
+        rounds.retain(|round| !round.is_empty());
+        rounds
     }
 
     /// Whether the feed-forward part reads the very input of attention.
@@ -195,14 +221,6 @@ impl LayerSpec {
         match &self.attention.qkv {
             QkvSpec::Separate { q, k, v } => vec![q.clone(), k.clone(), v.clone()],
             QkvSpec::Fused { qkv, .. } => vec![qkv.clone()],
-        }
-    }
-
-    fn mlp_linears(&self) -> (Vec<LinearSpec>, LinearSpec) {
-        match &self.mlp {
-            MlpSpec::Gated { gate, up, down, .. } => (vec![gate.clone(), up.clone()], down.clone()),
-            MlpSpec::FusedGated { gate_up, down, .. } => (vec![gate_up.clone()], down.clone()),
-            MlpSpec::Plain { fc1, fc2, .. } => (vec![fc1.clone()], fc2.clone()),
         }
     }
 }
@@ -224,6 +242,25 @@ impl AttentionSpec {
 }
 
 impl MlpSpec {
+    /// The Linears that read the part's input; none where there are experts, each of which has its own.
+    pub fn inputs(&self) -> Vec<LinearSpec> {
+        match self {
+            Self::Gated { gate, up, .. } => vec![gate.clone(), up.clone()],
+            Self::FusedGated { gate_up, .. } => vec![gate_up.clone()],
+            Self::Plain { fc1, .. } => vec![fc1.clone()],
+            Self::Experts { .. } => Vec::new(),
+        }
+    }
+
+    /// The Linear that makes the part's output; none where there are experts.
+    pub fn output(&self) -> Option<LinearSpec> {
+        match self {
+            Self::Gated { down, .. } | Self::FusedGated { down, .. } => Some(down.clone()),
+            Self::Plain { fc2, .. } => Some(fc2.clone()),
+            Self::Experts { .. } => None,
+        }
+    }
+
     /// The rows that the last Linear's input is a multiple of: those of `up` in a gated part, and in a plain one those
     /// of `fc1` where the activation is positively homogeneous, `relu(a x) = a relu(x)` for `a > 0`.
     fn inner_producer(&self) -> Producer {
@@ -232,7 +269,7 @@ impl MlpSpec {
             Self::Gated { up, .. } => (up, 0),
             Self::FusedGated { gate_up, .. } => (gate_up, d_ff),
             Self::Plain { activation: Activation::Relu, fc1, .. } => (fc1, 0),
-            Self::Plain { .. } => return Producer::None,
+            Self::Plain { .. } | Self::Experts { .. } => return Producer::None,
         };
         Producer::Linear { name: linear.name.clone(), rows: ProducerRows::run(first, d_ff) }
     }

@@ -4,6 +4,7 @@ use crate::coupled::{DimensionKind, TensorCut};
 use crate::decoder::DecoderSpec;
 use crate::error::SpecError;
 use crate::family::{self, DimensionFields};
+use crate::layer::LayerSpec;
 use serde_json::Value;
 
 /// A network that has some units of a dimension of another one.
@@ -21,7 +22,8 @@ pub struct KeptUnits {
 }
 
 impl DecoderSpec {
-    /// The network that has, in layer `i`, the feed-forward channels `keep[i]` of this one, in ascending order.
+    /// The network that has, in layer `i`, the feed-forward channels `keep[i]` of this one, in ascending order. Where a
+    /// layer has experts there is a list for each of them, and all keep as many.
     ///
     /// Where all layers keep as many, the configuration is that of a plain smaller model; else the width is a list with a
     /// number for each layer, which [`KeptUnits::remarks`] says.
@@ -39,7 +41,7 @@ impl DecoderSpec {
     /// ```
     ///
     /// # Errors
-    /// [`SpecError::KeepLists`] where there is not one list for each layer, [`SpecError::NoUnits`] where one is empty,
+    /// [`SpecError::KeepLists`] where there is not one list for each dimension, [`SpecError::NoUnits`] where one is empty,
     /// [`SpecError::NoUnit`] for a channel that is not there, [`SpecError::UnitOrder`] where a list does not ascend,
     /// [`SpecError::Unsayable`] where the family's configuration cannot describe the result.
     pub fn keep_channels(&self, config: &Value, keep: &[Vec<usize>]) -> Result<KeptUnits, SpecError> {
@@ -76,17 +78,28 @@ impl DecoderSpec {
         config: &Value,
         keep: &[Vec<usize>],
     ) -> Result<KeptUnits, SpecError> {
-        if keep.len() != self.layers.len() {
-            return Err(SpecError::KeepLists { layers: self.layers.len(), found: keep.len() });
+        let lists = self.layers.iter().map(|layer| layer.dimensions(kind).len()).sum();
+        if keep.len() != lists {
+            return Err(SpecError::KeepLists { lists, found: keep.len() });
         }
         let mut cuts = Vec::new();
         let mut expected = self.clone();
-        for (layer, keep) in expected.layers.iter_mut().zip(keep) {
-            let dimension = layer.dimension(kind);
-            check(&dimension.kind, layer.index, dimension.units, keep)?;
-            if keep.len() < dimension.units {
-                cuts.extend(dimension.cuts(keep));
-                *layer = layer.with_units(kind, keep.len());
+        let mut keep = keep.iter();
+        for layer in &mut expected.layers {
+            let (mut kept, mut units) = (None, 0);
+            for (dimension, keep) in layer.dimensions(kind).iter().zip(&mut keep) {
+                check(kind, layer.index, dimension.units, keep)?;
+                if keep.len() != *kept.get_or_insert(keep.len()) {
+                    let problem = format!("the experts of layer {} would have different widths", layer.index);
+                    return Err(SpecError::Unsayable { kind, problem });
+                }
+                units = dimension.units;
+                if keep.len() < units {
+                    cuts.extend(dimension.cuts(keep));
+                }
+            }
+            if let Some(kept) = kept.filter(|&kept| kept < units) {
+                *layer = layer.with_units(kind, kept);
             }
         }
         let fields = family::fields(&self.model_type)?;
@@ -94,7 +107,7 @@ impl DecoderSpec {
         let mut remarks = Vec::new();
         if !cuts.is_empty() {
             let mut write = |name: &str, counts: Vec<usize>| {
-                if counts.iter().any(|&count| count != counts[0]) {
+                if !uniform(&counts) {
                     remarks.push(format!("{name} is a list with a number for each layer"));
                 }
                 new.insert(name.to_owned(), one_or_list(&counts));
@@ -102,7 +115,24 @@ impl DecoderSpec {
             let layers = &expected.layers;
             match kind {
                 DimensionKind::FfnChannels => {
-                    write(fields.channels, layers.iter().map(|l| l.mlp.d_ff()).collect());
+                    // Where layers with and without experts have a field each, a list says nothing of the others' layers.
+                    let has_experts = |layer: &LayerSpec| layer.mlp.router().is_some();
+                    for (field, experts) in [(Some(fields.channels), false), (fields.expert_channels, true)] {
+                        let of_field =
+                            |l: &&LayerSpec| fields.expert_channels.is_none() || has_experts(l) == experts;
+                        let widths: Vec<usize> =
+                            layers.iter().filter(of_field).map(|l| l.mlp.d_ff()).collect();
+                        match field {
+                            Some(field) if widths.len() == layers.len() => write(field, widths),
+                            Some(field) if uniform(&widths) && !widths.is_empty() => write(field, widths),
+                            Some(field) if !widths.is_empty() => {
+                                let problem =
+                                    format!("{field} is one number for those layers that it is for");
+                                return Err(SpecError::Unsayable { kind, problem });
+                            }
+                            _ => {}
+                        }
+                    }
                 }
                 DimensionKind::KvGroups => {
                     write(fields.heads, layers.iter().map(|l| l.attention.n_q).collect());
@@ -152,8 +182,12 @@ impl DecoderSpec {
     }
 }
 
-fn check(kind: &DimensionKind, layer: usize, units: usize, keep: &[usize]) -> Result<(), SpecError> {
-    let kind = *kind;
+/// Whether all numbers are the same.
+fn uniform(counts: &[usize]) -> bool {
+    counts.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+fn check(kind: DimensionKind, layer: usize, units: usize, keep: &[usize]) -> Result<(), SpecError> {
     if keep.is_empty() {
         return Err(SpecError::NoUnits { kind, layer });
     }

@@ -46,8 +46,8 @@ fn an_unknown_family_is_named_beside_the_known_ones() {
             error(model_type, json!({})),
             format!(
                 "config.json: field \"model_type\" decides the family and is \"{model_type}\"; known model types: \
-                 gemma, gemma2, gemma3_text, gpt2, gpt_neox, granite, llama, mistral, opt, phi, phi3, qwen2, qwen3, \
-                 smollm3, starcoder2"
+                 gemma, gemma2, gemma3_text, gpt2, gpt_neox, granite, llama, mistral, mixtral, opt, phi, phi3, qwen2, \
+                 qwen3, qwen3_moe, smollm3, starcoder2"
             )
         );
     }

@@ -26,6 +26,16 @@ fn check(name: &str) {
 }
 
 #[test]
+fn mixtral() {
+    check("mixtral");
+}
+
+#[test]
+fn qwen3_moe() {
+    check("qwen3_moe");
+}
+
+#[test]
 fn gemma() {
     check("gemma");
 }

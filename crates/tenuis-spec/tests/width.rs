@@ -4,17 +4,19 @@
 use serde_json::{Value, json};
 use tenuis_spec::{DecoderSpec, DimensionKind, SpecError};
 
-const LLAMA_LIKE: [&str; 12] = [
+const LLAMA_LIKE: [&str; 14] = [
     "gemma",
     "gemma2",
     "gemma3_text",
     "granite",
     "llama",
     "mistral",
+    "mixtral",
     "phi",
     "phi3",
     "qwen2",
     "qwen3",
+    "qwen3_moe",
     "smollm3",
     "starcoder2",
 ];
@@ -52,10 +54,15 @@ fn spec(config: &Value) -> DecoderSpec {
     DecoderSpec::from_config(config).unwrap()
 }
 
-/// What is kept, by its count in each layer: the last units.
+/// What is kept, by its count in each layer: the last units, of every expert where there are some.
 fn last(spec: &DecoderSpec, kind: DimensionKind, counts: [usize; 3]) -> Vec<Vec<usize>> {
-    let units = |layer: usize| spec.layers[layer].dimension(kind).units;
-    counts.iter().enumerate().map(|(layer, count)| (units(layer) - count..units(layer)).collect()).collect()
+    let lists = spec.layers.iter().zip(counts).flat_map(|(layer, count)| {
+        layer
+            .dimensions(kind)
+            .into_iter()
+            .map(move |dimension| (dimension.units - count..dimension.units).collect())
+    });
+    lists.collect()
 }
 
 /// Reading the new configuration gives a network whose tensors have the shapes that are left.
@@ -64,10 +71,10 @@ fn the_new_configuration_calls_for_what_is_left() {
     for config in all() {
         let spec = spec(&config);
         for kind in [DimensionKind::FfnChannels, DimensionKind::KvGroups] {
-            for counts in [[2, 2, 2], [1, 2, 3], [spec.layers[0].dimension(kind).units, 1, 2]] {
+            for counts in [[2, 2, 2], [1, 2, 3], [spec.layers[0].dimensions(kind)[0].units, 1, 2]] {
                 let kept = spec.keep_units(kind, &config, &last(&spec, kind, counts)).unwrap();
                 assert_eq!(DecoderSpec::from_config(&kept.config).unwrap(), kept.spec);
-                let found: Vec<_> = kept.spec.layers.iter().map(|l| l.dimension(kind).units).collect();
+                let found: Vec<_> = kept.spec.layers.iter().map(|l| l.dimensions(kind)[0].units).collect();
                 assert_eq!(found, counts);
                 for tensor in spec.tensors() {
                     let cut = kept.cuts.iter().find(|cut| cut.tensor == tensor.name);
@@ -141,6 +148,7 @@ fn uneven_results_are_lists_and_layers_are_cut_with_them() {
         let field = match spec.model_type.as_str() {
             "gpt2" => "n_inner",
             "opt" => "ffn_dim",
+            "qwen3_moe" => "moe_intermediate_size",
             _ => "intermediate_size",
         };
         assert_eq!(alike.config[field], json!(3));
@@ -160,7 +168,7 @@ fn impossible_wishes_are_refused() {
     assert!(matches!(heads([&[1, 0], &[0], &[1]]), Err(SpecError::UnitOrder { layer: 0, .. })));
     assert!(matches!(heads([&[1, 1], &[0], &[1]]), Err(SpecError::UnitOrder { layer: 0, .. })));
     let short = spec.keep_channels(&config, &[vec![0]]);
-    assert!(matches!(short, Err(SpecError::KeepLists { layers: 3, found: 1 })));
+    assert!(matches!(short, Err(SpecError::KeepLists { lists: 3, found: 1 })));
     let message = heads([&[0], &[], &[1]]).unwrap_err().to_string();
     assert_eq!(message, "layer 1: all key and value groups would be removed; keep at least one");
 }

@@ -37,7 +37,9 @@ impl GroupTechnique for Wanda {
     }
 
     fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError> {
-        let squares = group.moments()?.sum_sq;
+        // An expert that no token reached: without inputs Wanda's score is the weight's magnitude.
+        let ones = vec![1.0; group.in_features()];
+        let squares = if group.rows() == 0 { &ones } else { group.moments()?.sum_sq };
         let total = group.linears().len() as u64;
         for (done, linear) in (0..).zip(group.linears()) {
             let host = out.host();

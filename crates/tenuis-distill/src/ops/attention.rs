@@ -33,7 +33,7 @@ struct Angles {
 impl Angles {
     /// The angle is the f32 product of position and frequency, as at inference.
     fn new(rope: &RopeSpec, seq: usize) -> Self {
-        let frequencies = rope.frequencies();
+        let frequencies = rope.frequencies_for(seq);
         let turns = || (0..seq).flat_map(|t| frequencies.inverse.iter().map(move |f| t as f32 * f));
         let factor = frequencies.attention_factor;
         Self {

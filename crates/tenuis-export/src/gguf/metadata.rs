@@ -58,7 +58,7 @@ impl Network {
         }
         let widths = |layer: &LayerSpec| {
             let attention = &layer.attention;
-            (attention.n_q, attention.n_kv, attention.head_dim, width(layer))
+            (attention.n_q, attention.n_kv, attention.head_dim, layer.mlp.d_ff())
         };
         for layer in &spec.layers {
             check_layer(layer, spec.max_positions).map_err(|p| format!("layer {}: {p}", layer.index))?;
@@ -94,7 +94,7 @@ impl Network {
             head_dim,
             n_q: first.attention.n_q,
             n_kv: first.attention.n_kv,
-            d_ff: width(first),
+            d_ff: first.mlp.d_ff(),
         })
     }
 
@@ -141,15 +141,6 @@ impl Network {
             }
         }
         metadata
-    }
-}
-
-/// Inner features of the feed-forward part.
-fn width(layer: &LayerSpec) -> usize {
-    match &layer.mlp {
-        MlpSpec::Gated { up, .. } => up.shape[0],
-        MlpSpec::FusedGated { down, .. } => down.shape[1],
-        MlpSpec::Plain { fc1, .. } => fc1.shape[0],
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) struct Rope {
     rotary_dim: usize,
     interleaved: bool,
     frequencies: Frequencies,
+    /// Those of sequences that reach beyond so many positions.
+    long: Option<(usize, Frequencies)>,
 }
 
 /// Cosine and sine of every pair, `[positions, rotary_dim / 2]` each: of the positions of one sequence, which all
@@ -22,17 +24,31 @@ pub(crate) struct Angles<'a> {
 
 impl Rope {
     pub(crate) fn new(spec: &RopeSpec) -> Self {
-        Self { rotary_dim: spec.rotary_dim, interleaved: spec.interleaved, frequencies: spec.frequencies() }
+        Self {
+            rotary_dim: spec.rotary_dim,
+            interleaved: spec.interleaved,
+            frequencies: spec.frequencies(),
+            long: spec.long_after().map(|n| (n, spec.frequencies_for(n + 1))),
+        }
     }
 
     /// The angles of positions `start..start + count` of every sequence; those of position 0 on where `starts` is
-    /// empty.
+    /// empty. `reach` is how far the sequences may get: keys that are kept have to be turned as those to come.
     ///
     /// The angle is the f32 product of position and frequency, as the reference has it: far out in a sequence its
     /// rounding is larger than anything else here.
-    pub(crate) fn angles(&self, starts: impl Iterator<Item = usize> + Clone, count: usize) -> Angles<'_> {
-        let pairs = self.frequencies.inverse.len();
-        let factor = self.frequencies.attention_factor;
+    pub(crate) fn angles(
+        &self,
+        starts: impl Iterator<Item = usize> + Clone,
+        count: usize,
+        reach: usize,
+    ) -> Angles<'_> {
+        let frequencies = match &self.long {
+            Some((limit, long)) if reach > *limit => long,
+            _ => &self.frequencies,
+        };
+        let pairs = frequencies.inverse.len();
+        let factor = frequencies.attention_factor;
         let first = starts.clone().next().unwrap_or_default();
         let together = starts.clone().all(|start| start == first);
         let sequences = if together { 1 } else { starts.clone().count() };
@@ -40,7 +56,7 @@ impl Rope {
         let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
         let rest = starts.skip(1).take(sequences - 1);
         for position in std::iter::once(first).chain(rest).flat_map(|start| start..start + count) {
-            for &frequency in &self.frequencies.inverse {
+            for &frequency in &frequencies.inverse {
                 let (s, c) = (position as f32 * frequency).sin_cos();
                 cos.push(c * factor);
                 sin.push(s * factor);
@@ -129,7 +145,7 @@ mod tests {
         let spec = RopeSpec { theta: 100.0, rotary_dim: 4, interleaved, scaling: RopeScaling::Default };
         let x = Tensor::new(&[[[1.0f32, 2.0, 3.0, 4.0, 5.0]]], &Device::Cpu).unwrap();
         let rope = Rope::new(&spec);
-        rope.angles(std::iter::once(start), 1)
+        rope.angles(std::iter::once(start), 1, 1)
             .rotate(&x, 5)
             .unwrap()
             .flatten_all()

@@ -175,6 +175,11 @@ impl Outcome {
 /// Warns where a Hessian cannot have full rank.
 pub(super) fn rank_warning(name: &str, stats: &LayerStats) -> Option<String> {
     let (rows, features) = (stats.rows(), stats.features() as u64);
+    if rows == 0 {
+        return Some(format!(
+            "{name}: no calibration token reached it, so nothing is known of its input; pass more calibration text"
+        ));
+    }
     (stats.gram().is_some() && rows < features).then(|| {
         format!(
             "{name}: {rows} calibration rows for {features} input features, so its Hessian has rank {rows} at most; \

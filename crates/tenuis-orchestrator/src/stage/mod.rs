@@ -31,6 +31,7 @@ use tenuis_eval::report::StageRecord;
 use tenuis_host::{Capabilities, HostEvents, Technique};
 use tenuis_linalg::StatsNeeds;
 use tenuis_model::{Block, Model};
+use tenuis_spec::{InputGroup, LayerSpec};
 
 /// What a stage works on.
 pub(crate) struct StageJob<'a> {
@@ -208,7 +209,7 @@ fn compress_block(
     let needs =
         StatsNeeds { hessian: run.capabilities.needs_hessian(), moments: run.capabilities.needs_moments() };
     let rounds: Vec<&[(usize, Vec<_>)]> = match (stream.is_some(), true_sequential) {
-        (true, true) => chosen.chunks(1).collect(),
+        (true, true) => rounds(block.spec(), &groups, &chosen),
         _ => vec![&chosen[..]],
     };
     for round in rounds {
@@ -231,4 +232,24 @@ fn compress_block(
         stream.advance(block)?;
     }
     Ok(())
+}
+
+/// Bytes of statistics that are gathered at a time for inputs that do not depend on each other: those of many experts.
+const STATISTICS_AT_ONCE: usize = 1 << 30;
+
+/// The chosen groups, cut where one depends on the weights of those before it and where statistics would get too large.
+fn rounds<'c, T>(
+    layer: &LayerSpec,
+    groups: &[InputGroup],
+    chosen: &'c [(usize, T)],
+) -> Vec<&'c [(usize, T)]> {
+    let of = layer.rounds();
+    let round = |group: usize| of.iter().position(|round| round.contains(&group));
+    let together = |a: &(usize, T), b: &(usize, T)| round(a.0) == round(b.0);
+    let mut cut = Vec::new();
+    for same in chosen.chunk_by(together) {
+        let hessian = same.first().map_or(1, |(group, _)| 4 * groups[*group].in_features().pow(2));
+        cut.extend(same.chunks((STATISTICS_AT_ONCE / hessian.max(1)).max(1)));
+    }
+    cut
 }

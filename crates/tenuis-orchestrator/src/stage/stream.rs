@@ -30,6 +30,10 @@ struct StatsTap<'a> {
 
 impl Tap for StatsTap<'_> {
     fn input(&mut self, group: usize, x: &[f32]) {
+        // An expert that no token of the batch was given to.
+        if x.is_empty() {
+            return;
+        }
         if let Some(Some(stats)) = self.slots.get_mut(group)
             && let Err(error) = stats.update(x)
         {
@@ -166,10 +170,11 @@ impl Stream {
 
     /// The inputs of one group, batch by batch, each made when it is asked for.
     pub(crate) fn tiles<'a>(&'a self, block: &'a Block, group: usize) -> impl Iterator<Item = Vec<f32>> + 'a {
-        self.hidden.iter().map_while(move |hidden| {
+        let rows = self.hidden.iter().map_while(move |hidden| {
             let mut tap = CopyTap { group, rows: Vec::new() };
             block.forward(hidden, Some(&mut tap)).ok().map(|_| tap.rows)
-        })
+        });
+        rows.filter(|rows| !rows.is_empty())
     }
 
     /// The inputs of the head, batch by batch.

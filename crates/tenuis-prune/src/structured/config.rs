@@ -202,6 +202,51 @@ impl BlockConfig {
     }
 }
 
+/// By what an expert is scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ExpertCriterion {
+    /// What it adds to the outputs of all tokens that it was given, `Σ_tokens Σ_j x_j² · ‖W_:j‖²` with the input `x` of its last
+    /// Linear: a rare expert scores low, and so does one that adds little.
+    #[default]
+    Activation,
+    /// The number of tokens that it was given.
+    Frequency,
+    /// The L2 norm of its weights. Needs no data.
+    Magnitude,
+}
+
+/// How experts are pruned: the ones with the lowest scores of each layer go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ExpertConfig {
+    /// By what an expert is scored.
+    pub criterion: ExpertCriterion,
+    /// The share of experts that is removed, between 0 and 1; 0.2 where neither this nor `keep` is given.
+    pub ratio: Option<f64>,
+    /// The experts that each layer keeps, in the place of `ratio`.
+    pub keep: Option<usize>,
+}
+
+impl ExpertConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// As [`WidthConfig::validate`].
+    pub fn validate(&self) -> Result<(), StructuredError> {
+        self.to_width().validate()
+    }
+
+    /// The same choice among units of any kind, for [`select_units`](super::select_units).
+    pub fn to_width(&self) -> WidthConfig {
+        WidthConfig { ratio: self.ratio, keep: self.keep, ..WidthConfig::default() }
+    }
+}
+
 fn check_ratio(ratio: Option<f64>) -> Result<(), StructuredError> {
     match ratio {
         Some(ratio) if !(ratio > 0.0 && ratio < 1.0) => Err(StructuredError::Option {

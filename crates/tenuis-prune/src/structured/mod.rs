@@ -8,7 +8,7 @@
 //! 2. [`select_units`]: the units to keep, in each layer as many or by one ranking of all;
 //! 3. [`compensate`]: new weights for the Linear that reads the units, so that its output changes least.
 //!
-//! Whole blocks are scored by [`block_influence`] and chosen by [`select_blocks`].
+//! Experts are units too, without a third step. Whole blocks are scored by [`block_influence`] and chosen by [`select_blocks`].
 
 mod blocks;
 mod compensate;
@@ -19,7 +19,9 @@ mod select;
 
 pub use blocks::{block_influence, select_blocks};
 pub use compensate::{ChannelMeans, Compensated, compensate};
-pub use config::{BlockConfig, BlockCriterion, UnitCriterion, UnitScope, WidthConfig};
+pub use config::{
+    BlockConfig, BlockCriterion, ExpertConfig, ExpertCriterion, UnitCriterion, UnitScope, WidthConfig,
+};
 pub use error::StructuredError;
 pub use score::{ChannelMoments, UnitNorms, channel_scores, column_squares};
 pub use select::select_units;

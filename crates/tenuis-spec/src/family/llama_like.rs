@@ -43,6 +43,26 @@ pub(super) struct Traits {
     pub(super) windows: Vec<Option<usize>>,
     /// Which layers have rotary positions; all of them where empty.
     pub(super) rotary: Vec<bool>,
+    /// The experts of layers that have some.
+    pub(super) experts: Option<Experts>,
+}
+
+/// Experts in place of one feed-forward part.
+pub(super) struct Experts {
+    /// Which layers have them.
+    pub(super) layers: Vec<bool>,
+    /// How many each has.
+    pub(super) count: Vec<usize>,
+    /// How many a token is given to.
+    pub(super) top_k: usize,
+    /// Whether their probabilities are made to add up to one.
+    pub(super) renormalise: bool,
+    /// The inner width of one, by layer.
+    pub(super) d_ff: Vec<usize>,
+    /// The module that holds router and experts, within a layer.
+    pub(super) module: &'static str,
+    /// The names of gate, up and down.
+    pub(super) linears: [&'static str; 3],
 }
 
 impl Traits {
@@ -63,6 +83,7 @@ impl Traits {
             tied: false,
             windows: vec![None; layers],
             rotary: Vec::new(),
+            experts: None,
         }
     }
 }
@@ -118,6 +139,12 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
             layout: Layout::OutIn,
             bias,
         };
+        let gated = |module: &str, [gate, up, down]: [&str; 3], d_ff: usize| MlpSpec::Gated {
+            activation,
+            gate: linear(&format!("{module}.{gate}"), Role::Gate, [d_ff, d_model], traits.mlp_bias),
+            up: linear(&format!("{module}.{up}"), Role::Up, [d_ff, d_model], traits.mlp_bias),
+            down: linear(&format!("{module}.{down}"), Role::Down, [d_model, d_ff], traits.mlp_bias),
+        };
         let (q_dim, kv_dim) = (n_q * head_dim, n_kv * head_dim);
         let has_rope = traits.rotary.get(index).copied().unwrap_or(true);
         let window = traits.windows[index];
@@ -143,11 +170,27 @@ pub(super) fn build(cx: &Context<'_>, traits: &Traits) -> Result<DecoderSpec, Sp
                 },
                 o: linear("self_attn.o_proj", Role::O, [d_model, q_dim], traits.o_bias),
             },
-            mlp: MlpSpec::Gated {
-                activation,
-                gate: linear("mlp.gate_proj", Role::Gate, [d_ff, d_model], traits.mlp_bias),
-                up: linear("mlp.up_proj", Role::Up, [d_ff, d_model], traits.mlp_bias),
-                down: linear("mlp.down_proj", Role::Down, [d_model, d_ff], traits.mlp_bias),
+            mlp: match traits.experts.as_ref().filter(|experts| experts.layers[index]) {
+                Some(experts) => MlpSpec::Experts {
+                    router: linear(
+                        &format!("{}.gate", experts.module),
+                        Role::Router,
+                        [experts.count[index], d_model],
+                        false,
+                    ),
+                    top_k: experts.top_k.min(experts.count[index]),
+                    renormalise: experts.renormalise,
+                    experts: (0..experts.count[index])
+                        .map(|expert| {
+                            gated(
+                                &format!("{}.experts.{expert}", experts.module),
+                                experts.linears,
+                                experts.d_ff[index],
+                            )
+                        })
+                        .collect(),
+                },
+                None => gated("mlp", ["gate_proj", "up_proj", "down_proj"], d_ff),
             },
             norms: LayerNorms {
                 attention_pre: Some(rms_norm(format!("{name}.input_layernorm"), d_model, eps)),

@@ -1,6 +1,7 @@
 //! Families of models: each a function from a configuration to a spec.
 
 mod dimensions;
+mod experts;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
@@ -35,6 +36,10 @@ struct Context<'a> {
 pub(crate) struct DimensionFields {
     /// Inner channels of the feed-forward part.
     pub(crate) channels: &'static str,
+    /// Inner channels of an expert, where they have a field of their own.
+    pub(crate) expert_channels: Option<&'static str>,
+    /// Experts, in families that have some.
+    pub(crate) experts: Option<&'static str>,
     /// Query heads.
     pub(crate) heads: &'static str,
     /// Key and value heads, where they have a field of their own.
@@ -49,6 +54,8 @@ pub(crate) struct DimensionFields {
 
 const LLAMA_LIKE: DimensionFields = DimensionFields {
     channels: "intermediate_size",
+    expert_channels: None,
+    experts: None,
     heads: "num_attention_heads",
     kv_heads: Some("num_key_value_heads"),
     head_dim: "head_dim",
@@ -56,6 +63,12 @@ const LLAMA_LIKE: DimensionFields = DimensionFields {
     heads_divide_width: false,
 };
 const LLAMA: DimensionFields = DimensionFields { heads_divide_width: true, ..LLAMA_LIKE };
+const MIXTRAL: DimensionFields = DimensionFields { experts: Some("num_local_experts"), ..LLAMA_LIKE };
+const QWEN3_MOE: DimensionFields = DimensionFields {
+    expert_channels: Some("moe_intermediate_size"),
+    experts: Some("num_experts"),
+    ..LLAMA_LIKE
+};
 const GPT2: DimensionFields = DimensionFields {
     channels: "n_inner",
     heads: "n_head",
@@ -90,7 +103,7 @@ impl Family {
 const MODEL: [&str; 2] = ["model.", ""];
 
 /// Every family; a new one is a function and a row here.
-static FAMILIES: [Family; 15] = [
+static FAMILIES: [Family; 17] = [
     Family::new("gemma", MODEL, LLAMA_LIKE, gemma::build_gemma),
     Family::new("gemma2", MODEL, LLAMA, gemma::build_gemma2),
     Family::new("gemma3_text", MODEL, LLAMA, gemma::build_gemma3),
@@ -99,11 +112,13 @@ static FAMILIES: [Family; 15] = [
     Family::new("granite", MODEL, LLAMA_LIKE, granite::build),
     Family::new("llama", MODEL, LLAMA, llama::build),
     Family::new("mistral", MODEL, LLAMA_LIKE, mistral::build),
+    Family::new("mixtral", MODEL, MIXTRAL, experts::build_mixtral),
     Family::new("opt", ["model.decoder.", "decoder."], OPT, opt::build),
     Family::new("phi", MODEL, LLAMA_LIKE, phi::build),
     Family::new("phi3", MODEL, LLAMA_LIKE, phi3::build),
     Family::new("qwen2", MODEL, LLAMA_LIKE, qwen::build_qwen2),
     Family::new("qwen3", MODEL, LLAMA_LIKE, qwen::build_qwen3),
+    Family::new("qwen3_moe", MODEL, QWEN3_MOE, experts::build_qwen3_moe),
     Family::new("smollm3", MODEL, LLAMA_LIKE, smollm3::build),
     Family::new("starcoder2", MODEL, LLAMA_LIKE, starcoder2::build),
 ];

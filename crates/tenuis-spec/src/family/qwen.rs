@@ -37,8 +37,11 @@ pub(super) fn build_qwen2(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
     llama_like::build(cx, &Traits { qkv_bias: true, ..of_qwen(cx)? })
 }
 
-pub(super) fn build_qwen3(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
+pub(super) fn of_qwen3(cx: &Context<'_>) -> Result<Traits, SpecError> {
     let bias = cx.config.bool_or("attention_bias", false)?;
-    let traits = Traits { qkv_bias: bias, o_bias: bias, qk_norm: true, head_dim: Some(128), ..of_qwen(cx)? };
-    llama_like::build(cx, &traits)
+    Ok(Traits { qkv_bias: bias, o_bias: bias, qk_norm: true, head_dim: Some(128), ..of_qwen(cx)? })
+}
+
+pub(super) fn build_qwen3(cx: &Context<'_>) -> Result<DecoderSpec, SpecError> {
+    llama_like::build(cx, &of_qwen3(cx)?)
 }

@@ -37,3 +37,10 @@ pub(crate) fn rows(model: &Model<'_>) -> Result<u64, TechniqueError> {
     let rows = statistic(model, "rows")?.to_tensor()?;
     Ok(rows.cast::<i64>()?.first().copied().unwrap_or_default().max(0) as u64)
 }
+
+/// The calibration rows that reached a module: an expert sees only the tokens that it is given.
+pub(crate) fn rows_of(model: &Model<'_>, module: &str) -> Result<u64, TechniqueError> {
+    let Some(rows) = model.statistic(&format!("rows/{module}")) else { return rows(model) };
+    let rows = rows.to_tensor()?;
+    Ok(rows.cast::<i64>()?.first().copied().unwrap_or_default().max(0) as u64)
+}

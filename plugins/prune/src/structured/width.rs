@@ -1,6 +1,6 @@
 //! `prune-channels` and `prune-heads`: fewer units of a dimension in every layer.
 
-use super::network::{failure, rows, spec, statistic};
+use super::network::{failure, rows_of, spec, statistic};
 use rayon::ThreadPool;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -86,14 +86,13 @@ impl<D: Dimension> ModelTechnique for PruneWidth<D> {
     /// One layer's weight, its Gram matrix and the squares of the regression, in f64.
     fn estimate(&self, model: &Model<'_>) -> Option<u64> {
         let spec = spec(model.student()).ok()?;
-        let of_layer = |layer: &tenuis_spec::LayerSpec| {
-            let dimension = layer.dimension(D::KIND);
+        let of_one = |dimension: CoupledDimension| {
             let weights: u64 =
                 dimension.parts.iter().map(|part| part.shape.iter().product::<usize>() as u64).sum();
             let inputs = dimension.consumer().map_or(0, |c| c.shape[c.axis] as u64);
             if self.config.compensate { 16 * weights + 28 * inputs * inputs } else { 8 * weights }
         };
-        spec.layers.iter().map(of_layer).max()
+        spec.layers.iter().flat_map(|layer| layer.dimensions(D::KIND)).map(of_one).max()
     }
 
     fn run(&mut self, model: &Model<'_>, out: &mut ModelEmitter<'_>) -> Result<(), TechniqueError> {
@@ -102,33 +101,41 @@ impl<D: Dimension> ModelTechnique for PruneWidth<D> {
         let spec = spec(student)?;
         let config = student.config()?;
         let layers = self.config.chosen_layers(spec.layers.len()).map_err(|e| failure(&e))?;
-        let total = 2 * layers.len() as u64;
-        let mut scores = Vec::with_capacity(layers.len());
-        for (done, &layer) in (0..).zip(&layers) {
+        // Every expert has channels of its own.
+        let dimensions: Vec<CoupledDimension> =
+            spec.layers.iter().flat_map(|layer| layer.dimensions(D::KIND)).collect();
+        let places: Vec<usize> =
+            (0..dimensions.len()).filter(|&place| layers.contains(&dimensions[place].layer)).collect();
+        let total = 2 * places.len() as u64;
+        let mut scores = Vec::with_capacity(places.len());
+        for (done, &place) in (0..).zip(&places) {
             host.check_cancelled()?;
-            host.progress(done, total, &format!("scoring layer {layer}"));
-            scores.push(self.scores(model, &spec.layers[layer].dimension(D::KIND))?);
+            host.progress(done, total, &format!("scoring layer {}", dimensions[place].layer));
+            scores.push(self.scores(model, &dimensions[place])?);
         }
-        let chosen = select_units(&layers, &scores, &self.config).map_err(|e| failure(&e))?;
+        let numbers: Vec<usize> = places.iter().map(|&place| dimensions[place].layer).collect();
+        let chosen = select_units(&numbers, &scores, &self.config).map_err(|e| failure(&e))?;
         let mut keep: Vec<Vec<usize>> =
-            spec.layers.iter().map(|layer| (0..layer.dimension(D::KIND).units).collect()).collect();
-        for (&layer, chosen) in layers.iter().zip(chosen) {
-            keep[layer] = chosen;
+            dimensions.iter().map(|dimension| (0..dimension.units).collect()).collect();
+        for (&place, chosen) in places.iter().zip(chosen) {
+            keep[place] = chosen;
         }
         let kept = spec.keep_units(D::KIND, &config, &keep).map_err(TechniqueError::invalid)?;
         let mut removed = 0;
-        for (done, &layer) in (layers.len() as u64..).zip(&layers) {
+        for (done, &place) in (places.len() as u64..).zip(&places) {
+            let dimension = &dimensions[place];
             host.check_cancelled()?;
-            host.progress(done, total, &format!("pruning layer {layer}"));
-            let dimension = spec.layers[layer].dimension(D::KIND);
-            report(host, &dimension, keep[layer].len());
-            if keep[layer].len() == dimension.units {
+            host.progress(done, total, &format!("pruning layer {}", dimension.layer));
+            report(host, dimension, keep[place].len());
+            if keep[place].len() == dimension.units {
                 continue;
             }
-            for cut in kept.cuts.iter().filter(|cut| of(&dimension, cut)) {
+            for cut in kept.cuts.iter().filter(|cut| of(dimension, cut)) {
                 let elements = |shape: &[usize]| shape.iter().product::<usize>() as u64;
                 removed += elements(&cut.shape) - elements(&cut.new_shape());
-                if cut.side == Side::Input && self.config.compensate {
+                // Nothing can be learned from an expert that no token reached.
+                let measured = cut.side == Side::Input && self.config.compensate;
+                if measured && rows_of(model, &cut.module)? > 0 {
                     self.compensated(model, &spec, cut, out)?;
                 } else {
                     plain(student, cut, out)?;
@@ -153,7 +160,12 @@ impl<D: Dimension> PruneWidth<D> {
         let moments = statistic(model, &format!("moments/{}", consumer.module))?.to_f32()?;
         let inputs = consumer.shape[consumer.axis];
         let (sum_squares, sum) = (slice(&moments, 1, inputs)?, slice(&moments, 3, inputs)?);
-        let moments = ChannelMoments { sum_squares, sum, rows: rows(model)? };
+        let rows = rows_of(model, &consumer.module)?;
+        if rows == 0 {
+            // An expert that no token reached: what it weighs is all that is known.
+            return norms(student, dimension);
+        }
+        let moments = ChannelMoments { sum_squares, sum, rows };
         let columns = column_squares(&student.dense(&consumer.module)?, inputs);
         channel_scores(self.config.criterion, moments, &columns, consumer.width)
             .map_err(|e| failure(&e).about(&consumer.module))
@@ -175,7 +187,9 @@ impl<D: Dimension> PruneWidth<D> {
         let bias = spec.linears().find(|linear| linear.name == cut.module).and_then(|l| l.bias_name());
         let moments = statistic(model, &format!("moments/{}", cut.module))?.to_f32()?;
         let means = match bias {
-            Some(_) => Some(ChannelMeans { sum: slice(&moments, 3, inputs)?, rows: rows(model)? }),
+            Some(_) => {
+                Some(ChannelMeans { sum: slice(&moments, 3, inputs)?, rows: rows_of(model, &cut.module)? })
+            }
             None => None,
         };
         let damp_percent = self.config.damp_percent;

@@ -85,10 +85,12 @@ pub(super) fn measure(
         for (group, stats) in groups.iter().zip(stats) {
             let Some(first) = group.linears.first() else { continue };
             warnings.extend(rank_warning(&first.name, &stats));
-            put(&mut writer, &first.name, &stats).map_err(|(tensor, source)| match source {
-                PutError::Tensor(source) => RunError::Tensor { tensor, source },
-                PutError::Write(source) => source.into(),
-            })?;
+            put(&mut writer, &first.name, &stats, stream.rows()).map_err(
+                |(tensor, source)| match source {
+                    PutError::Tensor(source) => RunError::Tensor { tensor, source },
+                    PutError::Write(source) => source.into(),
+                },
+            )?;
         }
         model.release_block(index);
         workshop.observer.advance(1);
@@ -124,8 +126,19 @@ enum PutError {
     Write(CheckpointError),
 }
 
-fn put(writer: &mut CheckpointWriter, module: &str, stats: &LayerStats) -> Result<(), (String, PutError)> {
+fn put(
+    writer: &mut CheckpointWriter,
+    module: &str,
+    stats: &LayerStats,
+    all_rows: u64,
+) -> Result<(), (String, PutError)> {
     let n = stats.features();
+    if stats.rows() != all_rows {
+        let key = format!("rows/{module}");
+        let rows = Tensor::from_vec(DType::I64, vec![1], vec![stats.rows() as i64]);
+        let rows = rows.map_err(|e| (key.clone(), PutError::Tensor(e)))?;
+        writer.put(&key, &rows).map_err(|e| (key, PutError::Write(e)))?;
+    }
     let mut put = |key: String, shape: Vec<usize>, values: &[f32]| {
         let tensor = Tensor::from_f32(DType::F32, shape, values);
         let tensor = tensor.map_err(|e| (key.clone(), PutError::Tensor(e)))?;
