@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | feed-forward channels | `gate`, `up`; both halves of `gate_up`; `fc1` | `down`; `fc2` |
 //! | key and value groups | `q`, `k`, `v`; their three ranges of a fused `qkv`, or one range per group | `o` |
+//! | query heads of a key head | `q`, or its range of a fused `qkv` | `o` |
 //!
 //! Each expert has feed-forward channels of its own. Norms of query and key heads have one weight for all heads, so they stay. Whole layers are
 //! [`DecoderSpec::keep_layers`].
@@ -28,6 +29,8 @@ pub enum DimensionKind {
     FfnChannels,
     /// Key and value heads, each with the query heads that it serves.
     KvGroups,
+    /// The query heads of one key head, of which every key head loses as many.
+    QueryHeads,
 }
 
 impl fmt::Display for DimensionKind {
@@ -35,6 +38,7 @@ impl fmt::Display for DimensionKind {
         f.write_str(match self {
             Self::FfnChannels => "feed-forward channels",
             Self::KvGroups => "key and value groups",
+            Self::QueryHeads => "query heads of a key head",
         })
     }
 }
@@ -56,7 +60,7 @@ pub struct CoupledDimension {
     pub kind: DimensionKind,
     /// The layer.
     pub layer: usize,
-    /// The expert, or 0.
+    /// The expert or the key head, or 0.
     pub part: usize,
     /// How many units there are.
     pub units: usize,
@@ -186,6 +190,20 @@ impl CoupledDimension {
     }
 }
 
+/// Joins cuts of the same tensors: what any of them removes is removed.
+pub(crate) fn joined(cuts: Vec<TensorCut>) -> Vec<TensorCut> {
+    let mut by_tensor: BTreeMap<String, TensorCut> = BTreeMap::new();
+    for cut in cuts {
+        match by_tensor.get_mut(&cut.tensor) {
+            Some(known) => known.keep.retain(|index| cut.keep.binary_search(index).is_ok()),
+            None => {
+                by_tensor.insert(cut.tensor.clone(), cut);
+            }
+        }
+    }
+    by_tensor.into_values().collect()
+}
+
 impl LayerSpec {
     /// The inner channels of the feed-forward part, or of each expert.
     ///
@@ -265,11 +283,39 @@ impl LayerSpec {
         }
     }
 
-    /// The dimensions of a kind: one, or one for each expert.
+    /// The query heads of each key and value head.
+    pub fn query_heads(&self) -> Vec<CoupledDimension> {
+        let AttentionSpec { n_q, n_kv, head_dim, qkv, o, .. } = &self.attention;
+        let units = n_q / n_kv;
+        let dimension = |group: usize| {
+            let mut parts = Parts::default();
+            let first = group * units * head_dim;
+            match qkv {
+                QkvSpec::Separate { q, .. } => parts.outputs(q, first, *head_dim),
+                QkvSpec::Fused { qkv, order: FusedOrder::Blocks } => parts.outputs(qkv, first, *head_dim),
+                QkvSpec::Fused { qkv, order: FusedOrder::PerGroup } => {
+                    parts.outputs(qkv, group * (units + 2) * head_dim, *head_dim);
+                }
+            }
+            parts.weight(o, Side::Input, first, *head_dim);
+            CoupledDimension {
+                kind: DimensionKind::QueryHeads,
+                layer: self.index,
+                part: group,
+                units,
+                parts: parts.0,
+            }
+        };
+        (0..*n_kv).map(dimension).collect()
+    }
+
+    /// The dimensions of a kind: one, or one for each expert or key head. Those of a kind that share a tensor lose ranges of
+    /// it that do not overlap.
     pub fn dimensions(&self, kind: DimensionKind) -> Vec<CoupledDimension> {
         match kind {
             DimensionKind::FfnChannels => self.ffn_channels(),
             DimensionKind::KvGroups => vec![self.kv_groups()],
+            DimensionKind::QueryHeads => self.query_heads(),
         }
     }
 
@@ -291,11 +337,16 @@ impl LayerSpec {
                     }
                 }
             }
-            DimensionKind::KvGroups => {
+            DimensionKind::KvGroups | DimensionKind::QueryHeads => {
                 let attention = &mut layer.attention;
-                attention.n_q = attention.n_q / attention.n_kv * units;
-                attention.n_kv = units;
-                let (q_width, kv_width) = (attention.n_q * attention.head_dim, units * attention.head_dim);
+                if kind == DimensionKind::KvGroups {
+                    attention.n_q = attention.n_q / attention.n_kv * units;
+                    attention.n_kv = units;
+                } else {
+                    attention.n_q = attention.n_kv * units;
+                }
+                let (q_width, kv_width) =
+                    (attention.n_q * attention.head_dim, attention.n_kv * attention.head_dim);
                 match &mut attention.qkv {
                     QkvSpec::Separate { q, k, v } => {
                         (q.shape[0], k.shape[0], v.shape[0]) = (q_width, kv_width, kv_width);

@@ -1,6 +1,6 @@
 //! Keeping some of a network's feed-forward channels or heads.
 
-use crate::coupled::{DimensionKind, TensorCut};
+use crate::coupled::{DimensionKind, TensorCut, joined};
 use crate::decoder::DecoderSpec;
 use crate::error::SpecError;
 use crate::family::{self, DimensionFields};
@@ -90,7 +90,12 @@ impl DecoderSpec {
             for (dimension, keep) in layer.dimensions(kind).iter().zip(&mut keep) {
                 check(kind, layer.index, dimension.units, keep)?;
                 if keep.len() != *kept.get_or_insert(keep.len()) {
-                    let problem = format!("the experts of layer {} would have different widths", layer.index);
+                    let problem = format!(
+                        "layer {} would keep {} in one place and {} in another",
+                        layer.index,
+                        *kept.get_or_insert(0),
+                        keep.len()
+                    );
                     return Err(SpecError::Unsayable { kind, problem });
                 }
                 units = dimension.units;
@@ -102,6 +107,7 @@ impl DecoderSpec {
                 *layer = layer.with_units(kind, kept);
             }
         }
+        let cuts = joined(cuts);
         let fields = family::fields(&self.model_type)?;
         let mut new = config.as_object().ok_or(SpecError::NotAnObject)?.clone();
         let mut remarks = Vec::new();
@@ -134,7 +140,7 @@ impl DecoderSpec {
                         }
                     }
                 }
-                DimensionKind::KvGroups => {
+                DimensionKind::KvGroups | DimensionKind::QueryHeads => {
                     write(fields.heads, layers.iter().map(|l| l.attention.n_q).collect());
                     if let Some(field) = fields.kv_heads {
                         write(field, layers.iter().map(|l| l.attention.n_kv).collect());

@@ -70,8 +70,10 @@ fn last(spec: &DecoderSpec, kind: DimensionKind, counts: [usize; 3]) -> Vec<Vec<
 fn the_new_configuration_calls_for_what_is_left() {
     for config in all() {
         let spec = spec(&config);
-        for kind in [DimensionKind::FfnChannels, DimensionKind::KvGroups] {
-            for counts in [[2, 2, 2], [1, 2, 3], [spec.layers[0].dimensions(kind)[0].units, 1, 2]] {
+        for kind in [DimensionKind::FfnChannels, DimensionKind::KvGroups, DimensionKind::QueryHeads] {
+            let units = spec.layers[0].dimensions(kind)[0].units;
+            for counts in [[2, 2, 2], [1, 2, 3], [units, 1, 2]] {
+                let counts = counts.map(|count| count.min(units));
                 let kept = spec.keep_units(kind, &config, &last(&spec, kind, counts)).unwrap();
                 assert_eq!(DecoderSpec::from_config(&kept.config).unwrap(), kept.spec);
                 let found: Vec<_> = kept.spec.layers.iter().map(|l| l.dimensions(kind)[0].units).collect();

@@ -1,5 +1,5 @@
 //! The pruning techniques as a Tenuis plugin: of single weights `magnitude`, `magnitude-global`, `wanda` and `sparsegpt`,
-//! and of whole models `prune-channels`, `prune-heads`, `prune-experts`, `prune-blocks`.
+//! and of whole models `prune-channels`, `prune-heads`, `prune-query-heads`, `prune-experts`, `prune-blocks`.
 //!
 //! Thin wrappers: the algorithms are those of `tenuis-prune`, and what is here turns groups into matrices and reports
 //! into metrics and log lines.
@@ -20,5 +20,6 @@ tenuis_plugin::export_plugin!(
     structured::PruneBlocks,
     structured::PruneChannels,
     structured::PruneExperts,
-    structured::PruneHeads
+    structured::PruneHeads,
+    structured::PruneQueryHeads
 );

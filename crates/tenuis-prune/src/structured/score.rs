@@ -9,7 +9,7 @@ use super::error::StructuredError;
 /// use tenuis_prune::structured::UnitNorms;
 /// let mut norms = UnitNorms::new(2);
 /// norms.add_rows(&[3.0, 0.0, 0.0, 1.0], 2, 0, 1)?; // unit u owns row u
-/// norms.add_columns(&[4.0, 0.0], 2, 1)?; // and column u
+/// norms.add_columns(&[4.0, 0.0], 2, 0, 1)?; // and column u
 /// assert_eq!(norms.finish(), [5.0, 1.0]);
 /// # Ok::<(), tenuis_prune::structured::StructuredError>(())
 /// ```
@@ -49,26 +49,26 @@ impl UnitNorms {
         Ok(())
     }
 
-    /// Adds a matrix `[rows, columns]`, row-major, of which unit `u` owns the columns `u·width` to `(u+1)·width − 1`.
+    /// Adds a matrix `[rows, columns]`, row-major, of which unit `u` owns the columns `first + u·width` to
+    /// `first + (u+1)·width − 1`.
     ///
     /// # Errors
-    /// [`StructuredError::Length`] where the columns are not those of the units.
+    /// [`StructuredError::Length`] where the matrix has fewer columns.
     pub fn add_columns(
         &mut self,
         matrix: &[f32],
         columns: usize,
+        first: usize,
         width: usize,
     ) -> Result<(), StructuredError> {
-        let expected = self.squares.len() * width;
-        if columns != expected {
-            return Err(StructuredError::Length {
-                what: "a row of coupled columns",
-                expected,
-                found: columns,
-            });
-        }
-        for (sum, squares) in self.squares.iter_mut().zip(column_squares(matrix, columns).chunks_exact(width))
-        {
+        let expected = first + self.squares.len() * width;
+        let squares = column_squares(matrix, columns);
+        let owned = squares.get(first..expected).ok_or(StructuredError::Length {
+            what: "a row of coupled columns",
+            expected,
+            found: columns,
+        })?;
+        for (sum, squares) in self.squares.iter_mut().zip(owned.chunks_exact(width.max(1))) {
             *sum += squares.iter().sum::<f64>();
         }
         Ok(())
@@ -181,9 +181,9 @@ mod tests {
         let mut norms = UnitNorms::new(2);
         // The second half of a fused matrix, two rows for each unit.
         norms.add_rows(&[9.0, 9.0, 1.0, 1.0, 1.0, 1.0], 1, 2, 2).unwrap();
-        norms.add_columns(&[1.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0], 4, 2).unwrap();
+        norms.add_columns(&[1.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0], 4, 0, 2).unwrap();
         assert_eq!(norms.clone().finish(), [2.0, 6f64.sqrt()]);
         assert!(norms.add_rows(&[0.0; 3], 1, 0, 2).is_err());
-        assert!(norms.add_columns(&[0.0; 6], 3, 2).is_err());
+        assert!(norms.add_columns(&[0.0; 6], 3, 0, 2).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use super::network::{failure, rows_of, spec, statistic};
 use rayon::ThreadPool;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use tenuis_plugin::core::{DType, convert};
 use tenuis_plugin::{
@@ -21,6 +21,9 @@ use tenuis_spec::{CoupledDimension, CoupledPart, DecoderSpec, DimensionKind, Sid
 pub(crate) type PruneChannels = PruneWidth<Channels>;
 /// Prunes key and value heads with the query heads that they serve.
 pub(crate) type PruneHeads = PruneWidth<Heads>;
+
+/// Prunes query heads, as many of each key and value head.
+pub(crate) type PruneQueryHeads = PruneWidth<QueryHeads>;
 
 /// A dimension that is pruned.
 pub(crate) trait Dimension: Send + 'static {
@@ -44,6 +47,15 @@ pub(crate) struct Heads;
 impl Dimension for Heads {
     const ID: &'static str = "prune-heads";
     const KIND: DimensionKind = DimensionKind::KvGroups;
+    const GRAM: Statistics = Statistics::GRAM_ATTENTION;
+}
+
+/// Query heads.
+pub(crate) struct QueryHeads;
+
+impl Dimension for QueryHeads {
+    const ID: &'static str = "prune-query-heads";
+    const KIND: DimensionKind = DimensionKind::QueryHeads;
     const GRAM: Statistics = Statistics::GRAM_ATTENTION;
 }
 
@@ -122,6 +134,7 @@ impl<D: Dimension> ModelTechnique for PruneWidth<D> {
         }
         let kept = spec.keep_units(D::KIND, &config, &keep).map_err(TechniqueError::invalid)?;
         let mut removed = 0;
+        let mut done_with = BTreeSet::new();
         for (done, &place) in (places.len() as u64..).zip(&places) {
             let dimension = &dimensions[place];
             host.check_cancelled()?;
@@ -131,6 +144,10 @@ impl<D: Dimension> ModelTechnique for PruneWidth<D> {
                 continue;
             }
             for cut in kept.cuts.iter().filter(|cut| of(dimension, cut)) {
+                // Dimensions of one layer may share a tensor, whose cut is that of all of them.
+                if !done_with.insert(cut.tensor.as_str()) {
+                    continue;
+                }
                 let elements = |shape: &[usize]| shape.iter().product::<usize>() as u64;
                 removed += elements(&cut.shape) - elements(&cut.new_shape());
                 // Nothing can be learned from an expert that no token reached.
@@ -165,9 +182,16 @@ impl<D: Dimension> PruneWidth<D> {
             // An expert that no token reached: what it weighs is all that is known.
             return norms(student, dimension);
         }
-        let moments = ChannelMoments { sum_squares, sum, rows };
+        // The units of this dimension may own a part of the inputs.
+        let owned = consumer.first..consumer.first + dimension.units * consumer.width;
+        let part = |values: &'_ [f32]| -> Result<Vec<f32>, TechniqueError> {
+            let missing = || TechniqueError::invalid("the units own more inputs than there are");
+            Ok(values.get(owned.clone()).ok_or_else(missing)?.to_vec())
+        };
+        let (sum_squares, sum) = (part(sum_squares)?, part(sum)?);
+        let moments = ChannelMoments { sum_squares: &sum_squares, sum: &sum, rows };
         let columns = column_squares(&student.dense(&consumer.module)?, inputs);
-        channel_scores(self.config.criterion, moments, &columns, consumer.width)
+        channel_scores(self.config.criterion, moments, &columns[owned], consumer.width)
             .map_err(|e| failure(&e).about(&consumer.module))
     }
 
@@ -231,7 +255,7 @@ fn norms(student: &CheckpointView<'_>, dimension: &CoupledDimension) -> Result<V
         let [_, columns] = student.weight(&part.module)?.shape();
         match part.side {
             Side::Output => norms.add_rows(matrix, columns, part.first, part.width),
-            Side::Input => norms.add_columns(matrix, columns, part.width),
+            Side::Input => norms.add_columns(matrix, columns, part.first, part.width),
         }
         .map_err(about)?;
     }
