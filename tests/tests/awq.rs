@@ -18,9 +18,13 @@ const ALL_AT_8_BITS: f64 = 5e-3;
 
 /// What `options` leaves to the defaults is chosen so that two recipes take equal bytes.
 fn recipe(dir: &Path, name: &str, technique: &str, options: &str) -> PathBuf {
+    recipe_of(dir, name, technique, options, "samples = 64, seq_len = 64")
+}
+
+fn recipe_of(dir: &Path, name: &str, technique: &str, options: &str, calibration: &str) -> PathBuf {
     let file = dir.join(format!("{name}.toml"));
     let text = format!(
-        "name = \"{name}\"\ncalibration = {{ samples = 64, seq_len = 64 }}\n\
+        "name = \"{name}\"\ncalibration = {{ {calibration} }}\n\
          [[stages]]\ntechnique = \"{technique}\"\noptions = {{ {options} }}\n"
     );
     std::fs::write(&file, text).unwrap();
@@ -82,11 +86,14 @@ fn scales_are_folded_in_every_family() {
         let fixture = Fixture::new(name);
         let before = snapshot(&fixture.model);
         let root = tempfile::tempdir().unwrap();
+        let recipe = |name: &str, technique: &str, options: &str| {
+            recipe_of(root.path(), name, technique, options, "samples = 16, seq_len = 32")
+        };
         let recipes = [
-            recipe(root.path(), "awq8", "awq", "bits = 8, group_size = 32"),
-            recipe(root.path(), "awq8-all", "awq", "bits = 8, group_size = 32, run_time_scales = true"),
-            recipe(root.path(), "smooth", "smoothquant", ""),
-            recipe(root.path(), "dynamic", "int8-dynamic", ""),
+            recipe("awq8", "awq", "bits = 8, group_size = 32"),
+            recipe("awq8-all", "awq", "bits = 8, group_size = 32, run_time_scales = true"),
+            recipe("smooth", "smoothquant", ""),
+            recipe("dynamic", "int8-dynamic", ""),
         ];
         let out = root.path().join("out");
         let report =

@@ -111,7 +111,8 @@ const EXPERTS: Case = Case {
 
 fn cases(spec: &DecoderSpec) -> Vec<Case> {
     let one_key_head = spec.layers[0].attention.n_kv == 1;
-    let mut cases: Vec<Case> = ALWAYS.into_iter().filter(|case| !(one_key_head && case.name == "heads")).collect();
+    let mut cases: Vec<Case> =
+        ALWAYS.into_iter().filter(|case| !(one_key_head && case.name == "heads")).collect();
     cases.extend(one_key_head.then_some(QUERIES));
     cases.extend(spec.layers[0].mlp.router().is_some().then_some(EXPERTS));
     cases
@@ -130,7 +131,11 @@ fn check(report: &Value, original: &DecoderSpec, case: &Case, dir: &Path, name: 
     let stored = StoredWeights::from_checkpoint(&checkpoint).unwrap();
     let kinds: BTreeSet<String> =
         stored.descriptors().map(|(_, d)| d["kind"].as_str().unwrap().to_owned()).collect();
-    assert!(kinds.iter().map(String::as_str).eq(case.kinds.iter().copied()), "{name} {}: {kinds:?}", case.name);
+    assert!(
+        kinds.iter().map(String::as_str).eq(case.kinds.iter().copied()),
+        "{name} {}: {kinds:?}",
+        case.name
+    );
     let model = open(dir);
     let spec = model.spec();
     let logits = model.logits_vec(&[1, 2, 3, 4, 5, 6], 2, 3).unwrap();
