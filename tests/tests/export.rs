@@ -65,12 +65,17 @@ fn compressed(model: &Path, options: &str, target: &Path) {
     workshop.compress(&open(model), &recipe, None, target).unwrap();
 }
 
-fn exported(model: &Path, format: &str, target: &Path, dtype: Option<DType>) -> Result<Exported, RunError> {
+fn exported(
+    model: &Path,
+    format: &str,
+    target: &Path,
+    dtype: Option<DType>,
+) -> Result<Exported, Box<RunError>> {
     let mut options = ExportOptions::default();
     options.dtype = dtype;
     let format = Format::from_name(format).unwrap();
     let observer: Arc<dyn Observer> = Arc::new(Silent);
-    export(&open(model), &CodecRegistry::builtin(), format, target, &options, &observer)
+    export(&open(model), &CodecRegistry::builtin(), format, target, &options, &observer).map_err(Box::new)
 }
 
 fn logits(dir: &Path) -> Vec<f32> {

@@ -107,7 +107,7 @@ fn block_by_block() {
             };
             match experts {
                 None => {
-                    assert!(rows.iter().all(|&rows| rows == batch * seq), "{name} block {index}: {rows:?}")
+                    assert!(rows.iter().all(|&rows| rows == batch * seq), "{name} block {index}: {rows:?}");
                 }
                 // Every token is given to so many experts, whose two groups see the same of them.
                 Some((top_k, experts)) => {

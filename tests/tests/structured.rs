@@ -89,7 +89,7 @@ fn masked(original: &Model, pruned: &Model, kind: DimensionKind, dir: &Path) -> 
     for (old, new) in original.spec().layers.iter().zip(&pruned.spec().layers) {
         let consumer = |layer: &tenuis_spec::LayerSpec| match kind {
             DimensionKind::FfnChannels => layer.linears().pop().unwrap(),
-            DimensionKind::KvGroups => layer.attention.o.clone(),
+            DimensionKind::KvGroups | DimensionKind::QueryHeads => layer.attention.o.clone(),
         };
         let (old, new) = (consumer(old), consumer(new));
         let left = columns(pruned, &new);

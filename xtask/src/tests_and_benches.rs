@@ -86,12 +86,11 @@ fn name_artifacts(cargo: &mut Command, workspace: &Workspace, artifacts: &Artifa
 
 /// The directory with real models: what the environment names, or `shared` beside the workspace.
 pub(crate) fn shared(workspace: &Workspace) -> Option<Utf8PathBuf> {
-    match env::var(SHARED) {
-        Ok(dir) => Some(dir.into()),
-        Err(_) => {
-            let beside = workspace.root().parent().map(|parent| parent.join("shared"));
-            beside.filter(|dir| dir.join("models").is_dir())
-        }
+    if let Ok(dir) = env::var(SHARED) {
+        Some(dir.into())
+    } else {
+        let beside = workspace.root().parent().map(|parent| parent.join("shared"));
+        beside.filter(|dir| dir.join("models").is_dir())
     }
 }
 

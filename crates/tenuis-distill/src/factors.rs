@@ -86,14 +86,13 @@ impl Network {
         for (which, dtype) in FACTORS.iter().zip(factored.dtypes) {
             let name = format!("{module}.{which}");
             let quantized: Option<GroupedInt> = self.quantized(&name)?;
-            factors.push(match quantized {
-                Some(integers) => Arc::new(integers),
-                None => {
-                    let name = format!("{name}.weight");
-                    let shape = self.params.tensor(&name)?.dims().to_vec();
-                    let tensor = tenuis_core::Tensor::from_f32(dtype, shape, &self.params.values(&name)?);
-                    Arc::new(tensor.map_err(WeightError::from).and_then(Dense::new).map_err(wrap)?)
-                }
+            factors.push(if let Some(integers) = quantized {
+                Arc::new(integers)
+            } else {
+                let name = format!("{name}.weight");
+                let shape = self.params.tensor(&name)?.dims().to_vec();
+                let tensor = tenuis_core::Tensor::from_f32(dtype, shape, &self.params.values(&name)?);
+                Arc::new(tensor.map_err(WeightError::from).and_then(Dense::new).map_err(wrap)?)
             });
         }
         let a = factors.pop();

@@ -211,13 +211,13 @@ impl SparseOp {
         let outputs = rows.zip(tile.chunks_exact_mut(ins));
         match self.weight.spec().values {
             SparseValues::Float(DType::F16) => {
-                outputs.for_each(|(row, out)| self.expand(self.float_row::<F16>(row), out))
+                outputs.for_each(|(row, out)| self.expand(self.float_row::<F16>(row), out));
             }
             SparseValues::Float(DType::BF16) => {
                 outputs.for_each(|(row, out)| self.expand(self.float_row::<Bf16>(row), out));
             }
             SparseValues::Float(_) => {
-                outputs.for_each(|(row, out)| self.expand(self.float_row::<F32>(row), out))
+                outputs.for_each(|(row, out)| self.expand(self.float_row::<F32>(row), out));
             }
             SparseValues::Int(spec) => self.with_codes(1, |codes, scales, _| {
                 for (row, out) in outputs {

@@ -145,7 +145,9 @@ impl Whitening {
         // Row k holds eigenvector k: read by columns, it is column k of V.
         root.par_chunks_mut(n).zip(&eigen.values).for_each(|(vector, &value)| {
             let scale = value.max(0.0).sqrt();
-            vector.iter_mut().for_each(|v| *v *= scale);
+            for v in vector {
+                *v *= scale;
+            }
         });
         let clamped = eigen.values.iter().filter(|&&v| v <= 0.0).count();
         Ok(Self { features: n, factor: root, method: WhiteningMethod::Eigen { attempts, clamped } })
@@ -258,7 +260,7 @@ mod tests {
         let singular = Gram::from_upper(40, singular).unwrap();
         match check(&singular, WhiteningOptions::default()) {
             WhiteningMethod::Cholesky { ridge, attempts } => {
-                assert!(ridge >= LEAST_EIGENVALUE && ridge < 1e-2 && attempts > 1, "{ridge}, {attempts}");
+                assert!((LEAST_EIGENVALUE..1e-2).contains(&ridge) && attempts > 1, "{ridge}, {attempts}");
             }
             other => panic!("{other:?}"),
         }

@@ -114,7 +114,9 @@ fn split(leading: &Leading, mut a: Vec<f64>, [out_features, in_features]: [usize
         })
         .collect();
     for (row, root) in a.chunks_exact_mut(in_features.max(1)).zip(&roots) {
-        row.iter_mut().for_each(|v| *v /= root);
+        for v in row {
+            *v /= root;
+        }
     }
     // The columns of U have length 1.
     let norm_b = roots.iter().map(|root| root * root).sum::<f64>().sqrt();

@@ -37,12 +37,11 @@ pub fn asvd(
     if mean_abs.len() != shape[1] {
         return Err(LowRankError::Features { found: mean_abs.len(), in_features: shape[1] });
     }
-    let usable = match mean_abs.iter().position(|m| !m.is_finite()) {
-        Some(channel) => Err(FallbackReason::NonFiniteMagnitude { channel }),
-        None => {
-            let least = mean_abs.iter().copied().filter(|&m| m > 0.0).fold(f64::INFINITY, f64::min);
-            if least.is_finite() { Ok(least) } else { Err(FallbackReason::NoActivity) }
-        }
+    let usable = if let Some(channel) = mean_abs.iter().position(|m| !m.is_finite()) {
+        Err(FallbackReason::NonFiniteMagnitude { channel })
+    } else {
+        let least = mean_abs.iter().copied().filter(|&m| m > 0.0).fold(f64::INFINITY, f64::min);
+        if least.is_finite() { Ok(least) } else { Err(FallbackReason::NoActivity) }
     };
     match usable {
         Ok(least) => {

@@ -1,7 +1,5 @@
 //! What holds for every weight and input.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
-
 use proptest::prelude::*;
 use tenuis_core::{DType, Representation};
 use tenuis_linalg::Gram;

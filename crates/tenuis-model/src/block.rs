@@ -216,12 +216,11 @@ impl Block {
                 Residual::Parallel => x,
             };
             let read = apply(self.mlp_pre.as_ref(), read)?;
-            match &self.router {
-                Some(router) => self.experts(router, &read, &mut tap)?,
-                None => {
-                    see(&mut tap, 2, &read)?;
-                    self.dense(&read, 3, &mut tap)?
-                }
+            if let Some(router) = &self.router {
+                self.experts(router, &read, &mut tap)?
+            } else {
+                see(&mut tap, 2, &read)?;
+                self.dense(&read, 3, &mut tap)?
             }
         };
         Ok((with_attention + self.added(self.mlp_post.as_ref(), &mlp)?)?)

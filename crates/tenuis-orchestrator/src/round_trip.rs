@@ -7,6 +7,7 @@
 use crate::error::RunError;
 use candle_core::Tensor;
 use serde::Serialize;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::convert::round_f32;
@@ -107,7 +108,7 @@ pub(crate) fn check_emitted<'a>(
             let name = format!("{module}.{}", component.suffix);
             let found = model.checkpoint().tensor(&name)?;
             if found.dtype() != component.tensor.dtype() || found.data()[..] != component.tensor.data()[..] {
-                return Err(differs(dir, &name, "the bytes that were emitted", "others"));
+                return Err(differs(dir, &name, &"the bytes that were emitted", &"others"));
             }
         }
         weights += 1;
@@ -166,7 +167,7 @@ pub(crate) fn check_export(
 
 /// Opens what was written and compares its bytes with the manifest's hashes.
 fn reopen(dir: &Path, codecs: &CodecRegistry) -> Result<Model, RunError> {
-    let failed = |what: &str, error: &dyn std::error::Error| differs(dir, what, "what was written", error);
+    let failed = |what: &str, error: &dyn Display| differs(dir, what, &"what was written", error);
     let checkpoint = Checkpoint::open(dir).map_err(|e| failed("the checkpoint", &e))?;
     checkpoint.verify().map_err(|e| failed("its data", &e))?;
     Model::open(Arc::new(checkpoint), codecs).map_err(|e| failed("the model", &e))
@@ -182,7 +183,7 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>, RunError> {
     Ok(values.map_err(ModelError::from)?)
 }
 
-fn differs(dir: &Path, what: &str, expected: impl ToString, found: impl ToString) -> RunError {
+fn differs(dir: &Path, what: &str, expected: &dyn Display, found: &dyn Display) -> RunError {
     RunError::RoundTrip {
         dir: dir.to_owned(),
         what: what.to_owned(),
@@ -194,7 +195,7 @@ fn differs(dir: &Path, what: &str, expected: impl ToString, found: impl ToString
 /// The largest difference of two lists of logits as a share of the largest logit.
 fn compare_logits(dir: &Path, expected: &[f32], found: &[f32], tolerance: f64) -> Result<f64, RunError> {
     if expected.len() != found.len() {
-        return Err(differs(dir, "logits", expected.len(), found.len()));
+        return Err(differs(dir, "logits", &expected.len(), &found.len()));
     }
     let largest = expected.iter().filter(|v| v.is_finite()).fold(0f32, |m, v| m.max(v.abs()));
     let (mut worst, mut at) = (0f64, 0);
@@ -217,8 +218,8 @@ fn compare_logits(dir: &Path, expected: &[f32], found: &[f32], tolerance: f64) -
     Err(differs(
         dir,
         &format!("logit {at}"),
-        format!("{} (within {tolerance} of the largest, {largest})", expected[at]),
-        found[at],
+        &format!("{} (within {tolerance} of the largest, {largest})", expected[at]),
+        &found[at],
     ))
 }
 
@@ -228,7 +229,7 @@ fn compare_weight(dir: &Path, name: &str, from: &Weight, to: &Weight) -> Result<
     let failed = |source| RunError::Weight { tensor: name.to_owned(), source };
     if from.shape() != to.shape() {
         let shape = |weight: &Weight| format!("{:?}", weight.shape());
-        return Err(differs(dir, name, shape(from), shape(to)));
+        return Err(differs(dir, name, &shape(from), &shape(to)));
     }
     let [rows, columns] = from.shape();
     if let (Some(a), Some(b)) = (from.downcast::<GroupedInt>(), to.downcast::<GroupedInt>()) {
@@ -239,7 +240,7 @@ fn compare_weight(dir: &Path, name: &str, from: &Weight, to: &Weight) -> Result<
                 if code != new_code || round_f32(halves, *scale).to_bits() != new_scale.to_bits() {
                     let place = format!("{name} at row {row}, column {column}");
                     let show = |code: i16, scale: f32| format!("{code} times {scale}");
-                    return Err(differs(dir, &place, show(*code, *scale), show(*new_code, *new_scale)));
+                    return Err(differs(dir, &place, &show(*code, *scale), &show(*new_code, *new_scale)));
                 }
             }
         }
@@ -260,7 +261,7 @@ fn compare_weight(dir: &Path, name: &str, from: &Weight, to: &Weight) -> Result<
         let same = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan());
         if let Some(column) = a.iter().zip(&b).position(|pair| !same(pair)) {
             let place = format!("{name} at row {row}, column {column}");
-            return Err(differs(dir, &place, a[column], b[column]));
+            return Err(differs(dir, &place, &a[column], &b[column]));
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ pub(crate) trait Score: Real {
 impl Score for f32 {
     const BITS: u32 = 32;
 
-    #[inline(always)]
+    #[inline]
     fn key(self) -> u64 {
         u64::from(self.to_bits())
     }
@@ -23,7 +23,7 @@ impl Score for f32 {
 impl Score for f64 {
     const BITS: u32 = 64;
 
-    #[inline(always)]
+    #[inline]
     fn key(self) -> u64 {
         self.to_bits()
     }

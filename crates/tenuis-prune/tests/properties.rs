@@ -1,7 +1,5 @@
 //! What holds for every weight and every statistic.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
-
 use proptest::prelude::*;
 use tenuis_core::Representation;
 use tenuis_linalg::Gram;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use tenuis_core::Checkpoint;
 use tenuis_spec::{DecoderSpec, HeadSource};
@@ -9,7 +10,8 @@ use tenuis_spec::{DecoderSpec, HeadSource};
 /// The spec calls for all tensors of a checkpoint in their shapes, and for no others.
 fn check(name: &str) {
     let Some(shared) = std::env::var_os("TENUIS_SHARED").map(PathBuf::from) else {
-        println!("skipped: TENUIS_SHARED does not name the directory of checkpoints");
+        let _ =
+            writeln!(std::io::stderr(), "skipped: TENUIS_SHARED does not name the directory of checkpoints");
         return;
     };
     let checkpoint = Checkpoint::open(&shared.join("golden/parity").join(name)).unwrap();

@@ -135,7 +135,9 @@ fn gemma3_slides_by_a_pattern() {
 fn gemma3_has_positions_of_two_kinds() {
     let linear = |theta: Option<f64>| {
         let mut full = json!({"rope_type": "linear", "factor": 8.0});
-        theta.into_iter().for_each(|theta| full["rope_theta"] = json!(theta));
+        if let Some(theta) = theta {
+            full["rope_theta"] = json!(theta);
+        }
         full
     };
     let local = [1.0, 0.316_227_76, 0.1, 0.031_622_78, 0.01, 0.003_162_277_9, 0.001, 3.162_278e-4];

@@ -58,7 +58,7 @@ fn hessian() -> Vec<f32> {
     h
 }
 
-fn with_hessian<'a>(member: LinearInput, hessian: &'a [f32], rows: u64) -> GroupInput<'a> {
+fn with_hessian(member: LinearInput, hessian: &[f32], rows: u64) -> GroupInput<'_> {
     let mut input = GroupInput::new(vec![member]);
     (input.hessian, input.rows) = (Some(hessian), rows);
     input

@@ -155,7 +155,7 @@ impl Awq {
                 awq_round(dense, shape, scale, clip.as_ref(), config)
             });
             let rounded = rounded.map_err(|e| report::failure(linear.name(), &e))?;
-            emit(out, linear, rounded)?;
+            emit(out, linear, &rounded)?;
             // Even where it is 1 everywhere: the search has left another one.
             out.fold(linear.name(), &narrow(scale))?;
         }

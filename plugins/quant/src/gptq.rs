@@ -60,7 +60,7 @@ impl GroupTechnique for Gptq {
             let (dense, mask) = (linear.dense()?, linear.mask()?);
             let quantized = self.pool.install(|| factor.quantize_masked(dense, linear.shape(), mask));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            emit(out, linear, quantized.weight)?;
+            emit(out, linear, &quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

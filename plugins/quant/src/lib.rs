@@ -25,11 +25,11 @@ fn stored_dtype(linear: &Linear<'_>) -> DType {
 }
 
 /// Hands over a quantised weight; one that is pruned in the form that takes the fewest bytes.
-fn emit(out: &mut Emitter<'_>, linear: &Linear<'_>, weight: GroupedInt) -> Result<(), TechniqueError> {
+fn emit(out: &mut Emitter<'_>, linear: &Linear<'_>, weight: &GroupedInt) -> Result<(), TechniqueError> {
     if linear.mask()?.is_none() {
-        return out.emit(linear.name(), &weight);
+        return out.emit(linear.name(), weight);
     }
-    out.emit(linear.name(), Sparse::smallest_of_grouped_int(&weight)?.as_ref())
+    out.emit(linear.name(), Sparse::smallest_of_grouped_int(weight)?.as_ref())
 }
 
 tenuis_plugin::export_plugin!(

@@ -50,7 +50,7 @@ impl GroupTechnique for Rtn {
             config.scale_dtype = config.scale_dtype.resolve(stored_dtype(linear));
             let quantized = self.pool.install(|| tenuis_quant::rtn(dense, linear.shape(), &config));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
-            emit(out, linear, quantized.weight)?;
+            emit(out, linear, &quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);
         }
         Ok(())

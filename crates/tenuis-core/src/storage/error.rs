@@ -47,13 +47,13 @@ pub enum StorageError {
         /// The file that holds the tensor.
         file: PathBuf,
         /// The tensor.
-        tensor: String,
+        tensor: Box<str>,
         /// The configuration.
         config: PathBuf,
         /// What it calls for.
-        expected: String,
+        expected: Box<str>,
         /// What is there.
-        found: String,
+        found: Box<str>,
     },
     /// Two files that repeat one configuration differ.
     #[error(

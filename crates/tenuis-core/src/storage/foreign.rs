@@ -177,10 +177,10 @@ impl<'a> Module<'a> {
         let tensor = self.tensor_name(suffix);
         StorageError::Contradiction {
             file: self.checkpoint.file_of(&tensor).unwrap_or(self.checkpoint.dir()).to_owned(),
-            tensor,
+            tensor: tensor.into(),
             config: self.config.to_owned(),
-            expected: expected.to_owned(),
-            found: found.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
         }
     }
 }

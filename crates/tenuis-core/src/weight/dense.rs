@@ -141,7 +141,9 @@ impl Dense {
         let width = if self.layout == Layout::OutIn { self.shape[1] } else { self.shape[0] };
         for (row, values) in values.chunks_exact_mut(width.max(1)).enumerate() {
             if first {
-                values.iter_mut().for_each(|value| *value *= factors[row]);
+                for value in values {
+                    *value *= factors[row];
+                }
             } else {
                 values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
             }

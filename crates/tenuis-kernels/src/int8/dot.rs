@@ -117,10 +117,7 @@ mod x86 {
         for step in 0..steps {
             for half in 0..2 {
                 let at = step * STEP + half * HALF;
-                let mut inputs = [_mm256_setzero_si256(); M];
-                for m in 0..M {
-                    inputs[m] = load(&dot.inputs[m][at..at + HALF]);
-                }
+                let inputs = dot.inputs.map(|input| load(&input[at..at + HALF]));
                 for r in 0..R {
                     let weight = if step < whole {
                         load(&dot.weights[r][at..at + HALF])
@@ -163,12 +160,11 @@ mod x86 {
         let steps = dot.inputs[0].len() / STEP;
         for step in 0..steps {
             let at = step * STEP;
-            let mut inputs = [_mm512_setzero_si512(); M];
-            for m in 0..M {
-                let bytes = &dot.inputs[m][at..at + STEP];
+            let inputs = dot.inputs.map(|input| {
+                let bytes = &input[at..at + STEP];
                 // SAFETY: the slice has 64 bytes; the load needs no alignment.
-                inputs[m] = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
-            }
+                unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+            });
             for r in 0..R {
                 let bytes = if step < whole { &dot.weights[r][at..at + STEP] } else { &rest[r][..] };
                 // SAFETY: as above.

@@ -80,17 +80,20 @@ impl Forms {
     }
 }
 
+/// Whether a job takes a weight of this descriptor.
+type Ask<'a> = Box<dyn FnMut(&Value) -> Result<(), PluginError> + 'a>;
+
 /// A job that is only asked, and its answers: most weights of a model have the same form.
 struct Accepts<'a> {
     /// Of a technique that takes one weight after the other and does not keep zeros: its id.
     loses_zeros: Option<&'a str>,
-    ask: Box<dyn FnMut(&Value) -> Result<(), PluginError> + 'a>,
+    ask: Ask<'a>,
     answers: Vec<(Value, Option<String>)>,
 }
 
 impl<'a> Accepts<'a> {
     fn start(technique: &'a Technique, options: &Value) -> Result<Self, PluginError> {
-        let ask: Box<dyn FnMut(&Value) -> Result<(), PluginError>> = match technique.scope() {
+        let ask: Ask<'_> = match technique.scope() {
             Scope::Group => {
                 let mut job = technique.start(options, 1, Arc::new(NoEvents))?;
                 Box::new(move |descriptor| job.accepts(descriptor))

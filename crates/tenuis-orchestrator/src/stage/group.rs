@@ -139,13 +139,16 @@ impl GroupRun<'_, '_> {
             return Ok(None);
         }
         let pruned = weight.kind() == "sparse";
-        if !pruned && !(weight.kind() == "dense" && capabilities.keeps_mask()) {
+        let may_be = weight.kind() == "dense" && capabilities.keeps_mask();
+        if !(pruned || may_be) {
             return Ok(None);
         }
         let [rows, columns] = weight.shape();
-        let mut kept = Vec::with_capacity(rows * columns);
-        tiles(name, weight, |tile| kept.extend(tile.iter().map(|v| u8::from(*v != 0.0))))?;
-        let zeros = kept.iter().filter(|k| **k == 0).count();
+        let (mut kept, mut zeros) = (Vec::with_capacity(rows * columns), 0);
+        tiles(name, weight, |tile| {
+            zeros += tile.iter().filter(|v| **v == 0.0).count();
+            kept.extend(tile.iter().map(|v| u8::from(*v != 0.0)));
+        })?;
         if !pruned && zeros * PRUNED_FROM < kept.len() {
             return Ok(None);
         }

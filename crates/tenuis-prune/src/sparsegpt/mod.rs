@@ -226,9 +226,7 @@ impl SparseGptFactor {
         let mut pruned = if useful {
             wanda(weight, shape, &self.diagonal, &WandaConfig { sparsity: target })?
         } else {
-            let mut config = MagnitudeConfig::default();
-            config.sparsity = target;
-            magnitude(weight, shape, &config)?
+            magnitude(weight, shape, &MagnitudeConfig { sparsity: target, ..MagnitudeConfig::default() })?
         };
         if let Some(joint) = &self.config.quantize {
             let quantized = rtn(&pruned.weight, shape, &joint.to_rtn())?.weight;

@@ -260,7 +260,14 @@ impl<T: Score> Panel<T> {
     /// Writes values and mask row by row; returns the errors in the order of [`Outcome`].
     fn write(&self, weight: &[f32], values: &mut [f32], kept: &mut [u8], dead: &[u32]) -> [f64; 3] {
         let (rows, features) = (self.rows, weight.len() / self.rows.max(1));
-        transpose::<16, 8, _, _>(&self.result, rows, values, features, [features, rows], |v| v.as_f32());
+        transpose::<16, 8, _, _>(
+            &self.result,
+            rows,
+            values,
+            features,
+            [features, rows],
+            tenuis_linalg::Real::as_f32,
+        );
         transpose::<16, 8, _, _>(&self.kept, rows, kept, features, [features, rows], |k| k);
         let square = |w: f32, v: f32| f64::from(w - v).powi(2);
         let mut all = 0.0;

@@ -206,7 +206,9 @@ fn mean_abs(inputs: &[f32], in_features: usize) -> Vec<f64> {
         sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
     }
     let tokens = (inputs.len() / in_features) as f64;
-    sums.iter_mut().for_each(|sum| *sum /= tokens);
+    for sum in &mut sums {
+        *sum /= tokens;
+    }
     sums
 }
 

@@ -106,8 +106,7 @@ mod tests {
     #[test]
     fn the_first_least_loss_wins_and_what_is_not_finite_is_passed_over() {
         let mut losses = [3.0, f64::NAN, 2.0, 2.0, f64::INFINITY].into_iter();
-        let mut config = AwqConfig::default();
-        config.grid = 5;
+        let config = AwqConfig { grid: 5, ..AwqConfig::default() };
         let found = search_scale::<QuantError>(&[1.0, 4.0], &config, |_| Ok(losses.next().unwrap())).unwrap();
         assert_eq!((found.ratio, found.fallback, found.losses.len()), (0.4, None, 5));
         assert_eq!(found.scale, awq_scale(&[1.0, 4.0], 0.4));

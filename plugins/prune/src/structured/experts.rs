@@ -111,7 +111,7 @@ impl PruneExperts {
                 let inputs = output.shape[1];
                 let squares = moments.get(inputs..2 * inputs).unwrap_or_default();
                 let columns = column_squares(&student.dense(&output.name)?, inputs);
-                Ok(squares.iter().zip(&columns).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum())
+                Ok(squares.iter().zip(&columns).map(|(x, w)| f64::from(*x) * (*w)).sum())
             }
             _ => {
                 let mut sum = 0.0;

@@ -101,12 +101,13 @@ impl Sparse {
             let rows = values.chunks_exact(shape[1].max(1));
             Counts::new(shape, rows.map(|row| move |column: usize| !vanishes(dtype, row[column])))
         });
-        match counts.map(|c| c.best(SparseValues::Float(dtype), shape, dense)).transpose()?.flatten() {
-            Some(pattern) => Ok(Arc::new(Self::from_dense(pattern, dtype, shape, values)?)),
-            None => {
-                let tensor = Tensor::from_f32(dtype, shape.to_vec(), values)?;
-                Ok(Arc::new(Dense::new(tensor)?))
-            }
+        if let Some(pattern) =
+            counts.map(|c| c.best(SparseValues::Float(dtype), shape, dense)).transpose()?.flatten()
+        {
+            Ok(Arc::new(Self::from_dense(pattern, dtype, shape, values)?))
+        } else {
+            let tensor = Tensor::from_f32(dtype, shape.to_vec(), values)?;
+            Ok(Arc::new(Dense::new(tensor)?))
         }
     }
 
@@ -263,7 +264,7 @@ impl Index {
         while kept.count_ones() < 2 {
             kept |= 1 << kept.trailing_ones();
         }
-        let (low, high) = (kept.trailing_zeros(), 7 - kept.leading_zeros());
+        let (low, high) = (kept.trailing_zeros(), kept.ilog2());
         self.columns.extend([first as u32 + low, first as u32 + high]);
         Ok((low | high << 2) as u8)
     }

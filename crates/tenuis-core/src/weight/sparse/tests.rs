@@ -213,7 +213,7 @@ fn bits_beyond_the_codes_are_refused() {
         let codes = components[CODES].data().to_vec();
         assert_eq!(codes, [0b010_001]);
         let shape = components[CODES].shape().to_vec();
-        components.insert(CODES.to_owned(), Tensor::from_vec(DType::U8, shape, vec![0b1010_001u8]).unwrap());
+        components.insert(CODES.to_owned(), Tensor::from_vec(DType::U8, shape, vec![0b101_0001u8]).unwrap());
         let refused = Sparse::from_components(sparse.spec(), [1, 4], components).unwrap_err();
         assert!(matches!(&refused, WeightError::Value { component, .. } if component == CODES), "{refused}");
     }

@@ -118,9 +118,9 @@ fn folding_changes_no_function() {
                         _ => assert_eq!(placed, Placed::Folded, "{names:?}"),
                     }
                     if placed == Placed::Folded {
-                        folded += 1
+                        folded += 1;
                     } else {
-                        at_run_time += 1
+                        at_run_time += 1;
                     }
                     assert_same(&format!("{} {names:?}", dir.display()), &expected, &run(&block, &hidden));
                 }
