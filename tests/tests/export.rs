@@ -227,7 +227,7 @@ fn dense_models_become_gguf_files() {
         fs::copy(model(other.path()).join("tokenizer.json"), fixture.model.join("tokenizer.json")).unwrap();
         let vocab = fixture.config()["vocab_size"].as_u64().unwrap();
         let target = fixture.path("gguf");
-        match exported(&fixture.model, "gguf", &target, Some(DType::F32)) {
+        match exported(&fixture.model, "gguf", &target, Some(DType::F32)).map_err(|error| *error) {
             Ok(_) => {}
             // llama.cpp has no keys for all of YaRN's settings.
             Err(RunError::Export(error)) if name == "llama_yarn" => {
