@@ -56,14 +56,14 @@ const ALWAYS: [Case; 6] = [
     Case {
         name: "int8",
         technique: "rtn",
-        options: "bits = 8, group_size = 32",
+        options: "bits = 8, group_size = \"auto\"",
         kinds: &["grouped_int"],
         shape: Shape::Same,
     },
     Case {
         name: "gptq4",
         technique: "gptq",
-        options: "bits = 4, group_size = 32",
+        options: "bits = 4, group_size = \"auto\"",
         kinds: &["grouped_int"],
         shape: Shape::Same,
     },
