@@ -18,6 +18,7 @@ pub mod float;
 
 mod eigen;
 mod factor;
+mod finite;
 mod gram;
 mod matmul;
 mod project;
@@ -29,6 +30,7 @@ mod whitening;
 
 pub use eigen::{EigenError, SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 pub use factor::{FactorError, HessianFactor, factor_hessian};
+pub use finite::first_non_finite;
 pub use gram::{Gram, GramError, GramView};
 pub use matmul::{MatMut, MatRef, multiply_add, multiply_add_parallel};
 pub use project::project;

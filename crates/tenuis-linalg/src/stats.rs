@@ -1,5 +1,6 @@
 //! What is collected about the input that a group of Linears shares.
 
+use crate::finite::first_non_finite;
 use crate::gram::Gram;
 use rayon::prelude::*;
 use thiserror::Error;
@@ -158,7 +159,7 @@ impl LayerStats {
             }
             finite
         } else {
-            all_finite(x)
+            first_non_finite(x).is_none()
         };
         if !finite {
             self.dropped_batches += 1;
@@ -221,20 +222,6 @@ fn batch_moments(x: &[f32], features: usize) -> Moments {
         total.merge(part);
     }
     total
-}
-
-/// `x·0` is 0 for a finite `x` and NaN for any other: one multiply and add per value, and no branch.
-fn all_finite(x: &[f32]) -> bool {
-    x.par_chunks(1 << 16).all(|chunk| {
-        let (lanes, rest) = chunk.as_chunks::<16>();
-        let mut sums = [0.0f32; 16];
-        for lane in lanes {
-            for (sum, &value) in sums.iter_mut().zip(lane) {
-                *sum += value * 0.0;
-            }
-        }
-        sums.iter().chain(rest).map(|v| v * 0.0).sum::<f32>() == 0.0
-    })
 }
 
 #[cfg(test)]

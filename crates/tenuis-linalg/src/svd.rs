@@ -7,12 +7,12 @@ mod tests;
 
 pub use randomized::{RandomizedSvd, svd_randomized};
 
+use crate::finite::first_non_finite;
 use crate::real::Real;
 use faer::diag::DiagMut;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::svd as lapack;
 use faer::{MatMut, MatRef, Par, Spec};
-use rayon::prelude::*;
 use thiserror::Error;
 
 /// Into how many parts faer cuts its work. Fixed, so that the bits do not depend on the number of threads.
@@ -138,7 +138,7 @@ fn decompose<T: Real>(
 
 fn check_finite<T: Real>(a: &[T], [rows, columns]: [usize; 2]) -> Result<(), SvdError> {
     assert_eq!(a.len(), rows * columns, "a matrix of {rows} rows and {columns} columns");
-    match a.par_iter().position_first(|v| !v.finite()) {
+    match first_non_finite(a) {
         None => Ok(()),
         Some(at) => Err(SvdError::NonFinite { row: at / columns, column: at % columns }),
     }

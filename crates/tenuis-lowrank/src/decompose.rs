@@ -6,7 +6,8 @@ use crate::report::{Decomposed, Factors, LowRankReport};
 use crate::spectrum::{Spectrum, rank_of_shape, rank_of_spectrum};
 use rayon::prelude::*;
 use tenuis_linalg::{
-    MatMut, MatRef, RandomizedSvd, Whitening, multiply_add_parallel, singular_values, svd, svd_randomized,
+    MatMut, MatRef, RandomizedSvd, Whitening, first_non_finite, multiply_add_parallel, singular_values, svd,
+    svd_randomized,
 };
 
 /// Singular values below this share of the largest are rounding errors of the others; their directions are scaled as
@@ -163,7 +164,7 @@ fn check_weight(weight: &[f32], shape: [usize; 2]) -> Result<(), LowRankError> {
     if shape[0].checked_mul(shape[1]) != Some(weight.len()) || weight.is_empty() {
         return Err(LowRankError::Shape { shape, found: weight.len() });
     }
-    match weight.par_iter().position_first(|w| !w.is_finite()) {
+    match first_non_finite(weight) {
         None => Ok(()),
         Some(at) => Err(LowRankError::NonFiniteWeight {
             row: at / shape[1],

@@ -6,6 +6,7 @@ use crate::grid::{Grid, GridFit};
 use crate::report::{QuantReport, Quantized};
 use rayon::prelude::*;
 use tenuis_core::{GroupedInt, GroupedIntSpec};
+use tenuis_linalg::first_non_finite;
 
 /// Rounds a weight to nearest, group by group:
 /// `code = clamp(round(w / scale) + zero, 0, 2^bits − 1)`, halves to even, `ŵ = scale · (code − zero)`.
@@ -122,20 +123,7 @@ pub(crate) fn check_weight(weight: &[f32], shape: [usize; 2]) -> Result<(), Quan
     if shape[0].checked_mul(shape[1]) != Some(weight.len()) {
         return Err(QuantError::Shape { shape, found: weight.len() });
     }
-    let part = 1 << 14;
-    // w·0 is 0 for a finite w and NaN for any other, and a sum of them takes no branches.
-    let sound = |part: &[f32]| {
-        let (lanes, rest) = part.as_chunks::<16>();
-        let mut sums = [0.0f32; 16];
-        for lane in lanes {
-            for (sum, &w) in sums.iter_mut().zip(lane) {
-                *sum += w * 0.0;
-            }
-        }
-        sums.iter().chain(rest).map(|w| w * 0.0).sum::<f32>() == 0.0
-    };
-    let bad = weight.par_chunks(part).position_first(|part| !sound(part));
-    match bad.and_then(|p| (p * part..weight.len()).find(|&at| !weight[at].is_finite())) {
+    match first_non_finite(weight) {
         None => Ok(()),
         Some(at) => {
             Err(QuantError::NonFiniteWeight { row: at / shape[1], column: at % shape[1], value: weight[at] })

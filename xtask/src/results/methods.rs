@@ -86,6 +86,8 @@ fn low_rank(all: &mut Vec<Method>) {
             let stages = stage(technique, &format!("rank = {{ keep = 0.{} }}", 100 - percent));
             all.push(Method::new("Low rank", format!("{technique}-{percent}"), stages, percent == 20));
         }
+        let stages = stage("svdllm-budget", &format!("keep = 0.{}", 100 - percent));
+        all.push(Method::new("Low rank", format!("svdllm-budget-{percent}"), stages, percent == 20));
     }
 }
 
