@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("tenuis-quant", 2),
     ("tenuis-export", 2),
     ("tenuis-lowrank", 2),
+    ("tenuis-metrics", 2),
     ("tenuis-kernels", 2),
     ("tenuis-host", 2),
     ("tenuis-prune", 3),
