@@ -72,6 +72,12 @@ enum Task {
     /// Train a model on a text (`tenuis train`)
     #[command(disable_help_flag = true)]
     Train(Rest),
+    /// Score predictions by a metric (`tenuis metrics`)
+    #[command(disable_help_flag = true)]
+    Metrics(Rest),
+    /// Let people rate outputs without knowing whose they are (`tenuis ratings`)
+    #[command(disable_help_flag = true)]
+    Ratings(Rest),
     /// Show which plugins are found where (`tenuis plugins`)
     #[command(disable_help_flag = true)]
     Plugins(Rest),
@@ -170,6 +176,8 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Generate(rest) => tenuis(Some("generate"), rest),
         Task::Logits(rest) => tenuis(Some("logits"), rest),
         Task::Train(rest) => tenuis(Some("train"), rest),
+        Task::Metrics(rest) => tenuis(Some("metrics"), rest),
+        Task::Ratings(rest) => tenuis(Some("ratings"), rest),
         Task::Plugins(rest) => tenuis(Some("plugins"), rest),
         Task::Run(rest) => tenuis(None, rest),
         Task::Build => {

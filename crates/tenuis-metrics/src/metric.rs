@@ -2,6 +2,7 @@
 
 use crate::error::MetricError;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Which values of a metric are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +29,17 @@ impl Range {
     /// Whether a value lies within.
     pub fn contains(&self, value: f64) -> bool {
         self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.min, self.max) {
+            (Some(min), Some(max)) => write!(f, "{min} to {max}"),
+            (Some(min), None) => write!(f, "from {min}"),
+            (None, Some(max)) => write!(f, "up to {max}"),
+            (None, None) => f.write_str("any number"),
+        }
     }
 }
 

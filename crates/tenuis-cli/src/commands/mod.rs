@@ -6,8 +6,10 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod logits;
+pub(crate) mod metrics;
 pub(crate) mod plugins;
 pub(crate) mod probe;
+pub(crate) mod ratings;
 pub(crate) mod schema;
 pub(crate) mod train;
 
