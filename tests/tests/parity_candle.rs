@@ -5,7 +5,9 @@ mod parity_support;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::{llama, mistral, qwen2, qwen3};
+use candle_transformers::models::{
+    gemma, gemma2, gemma3, llama, mistral, mixtral, phi, phi3, qwen2, qwen3, qwen3_moe,
+};
 use parity_support::{TOLERANCE, assert_close, data, open, values};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -89,5 +91,77 @@ fn qwen3() {
     let fixture = Fixture::new("qwen3", 40);
     let config: qwen3::Config = serde_json::from_value(fixture.old_style(&json!({}))).unwrap();
     let mut model = qwen3::ModelForCausalLM::new(&config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+/// candle calls the approximation of GELU by its own name.
+#[test]
+fn gemma() {
+    let fixture = Fixture::new("gemma", 40);
+    let config = fixture.old_style(&json!({ "hidden_act": null, "hidden_activation": "gelu_pytorch_tanh" }));
+    let config: gemma::Config = serde_json::from_value(config).unwrap();
+    let mut model = gemma::Model::new(false, &config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+/// candle knows no window here, so the sequence fits into it.
+#[test]
+fn gemma2() {
+    let fixture = Fixture::new("gemma2", 8);
+    let config: gemma2::Config = serde_json::from_value(fixture.old_style(&json!({}))).unwrap();
+    let mut model = gemma2::Model::new(false, &config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+#[test]
+fn gemma3() {
+    let fixture = Fixture::new("gemma3_text", 8);
+    let rope = &fixture.config["rope_parameters"];
+    // Every sixth layer sees everything.
+    let config = fixture.old_style(&json!({
+        "rope_theta": rope["full_attention"]["rope_theta"],
+        "rope_local_base_freq": rope["sliding_attention"]["rope_theta"],
+        "sliding_window_pattern": 6, "sliding_window": 4096,
+    }));
+    let config: gemma3::Config = serde_json::from_value(config).unwrap();
+    let mut model = gemma3::Model::new(false, &config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+#[test]
+fn phi() {
+    let fixture = Fixture::new("phi", 40);
+    let part = &fixture.config["rope_parameters"]["partial_rotary_factor"];
+    let config = fixture.old_style(&json!({ "partial_rotary_factor": part, "qk_layernorm": false }));
+    let config: phi::Config = serde_json::from_value(config).unwrap();
+    let mut model = phi::Model::new(&config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input()).unwrap());
+}
+
+#[test]
+fn phi3() {
+    let fixture = Fixture::new("phi3", 40);
+    let config = fixture.old_style(&json!({ "rope_scaling": null }));
+    let config: phi3::Config = serde_json::from_value(config).unwrap();
+    let mut model = phi3::Model::new(&config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+#[test]
+fn mixtral() {
+    let fixture = Fixture::new("mixtral", 40);
+    let config = fixture.old_style(&json!({ "sliding_window": 4096, "use_flash_attn": false }));
+    let config: mixtral::Config = serde_json::from_value(config).unwrap();
+    let mut model = mixtral::Model::new(&config, fixture.weights()).unwrap();
+    fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
+}
+
+#[test]
+fn qwen3_moe() {
+    let fixture = Fixture::new("qwen3_moe", 40);
+    let experts = &fixture.config["num_local_experts"];
+    let config = fixture.old_style(&json!({ "num_experts": experts, "max_window_layers": 28 }));
+    let config: qwen3_moe::Config = serde_json::from_value(config).unwrap();
+    let mut model = qwen3_moe::ModelForCausalLM::new(&config, fixture.weights()).unwrap();
     fixture.assert_same(&model.forward(&fixture.input(), 0).unwrap());
 }
