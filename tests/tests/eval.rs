@@ -324,3 +324,51 @@ fn all_windows_agree_with_transformers() {
         assert!(warnings.contains("flatter"), "calibrating on the evaluation text is said: {warnings}");
     }
 }
+
+/// Checkpoints that exist already are measured and nothing is made; conditions decide the exit code.
+#[test]
+fn others_are_compared_and_conditions_judged() {
+    let fixture = Fixture::new("llama_gqa_llama3rope");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let [model, data] = [&fixture.model, &fixture.data].map(|path| text(path));
+    let made = text(&fixture.path("made"));
+    let _ = tenuis(&["compress", "--model", &model, "--recipe", "int8-rtn", "--out", &made]).succeeded();
+    let out = text(&fixture.path("out"));
+    let plain = ["--data", &data, "--seq-len", "32", "--speed-repeats", "0", "--no-memory", "--out", &out];
+    let run = |more: &[&str]| tenuis(&[&["eval"][..], &plain, more].concat());
+    let report = || -> Value {
+        serde_json::from_slice(&std::fs::read(fixture.path("out").join("report.json")).unwrap()).unwrap()
+    };
+    let fine =
+        ["--compare", &model, &made, "--require", "perplexity <= 1.5x baseline", "--require", "ratio > 1"];
+    let shown = run(&fine).succeeded().stdout;
+    assert!(shown.contains("made: perplexity <= 1.5x baseline holds"), "{shown}");
+    let found = report();
+    assert_eq!(found["candidates"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&found["candidates"][0]["name"], &found["candidates"][0]["recipe"]),
+        (&json!("made"), &Value::Null)
+    );
+    assert!(found["candidates"][0]["compression"].is_null());
+    let schema: Value = serde_json::from_str(&tenuis(&["schema"]).succeeded().stdout).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&found));
+    // The model is named, a recipe runs beside what exists, and what was not measured is not passed.
+    let more = ["--model", &model, "--compare", &made, "--recipe", "f16", "--require", "peak_memory <= 1e12"];
+    run(&more).failed_with(10, &["2 required conditions"]);
+    let found = report();
+    assert_eq!(found["requirements"][0]["candidates"][1]["verdict"], "undecided");
+    run(&["--model", &model, "--compare", &made, "--require", "kl_mean <= 0"])
+        .failed_with(10, &["does not hold"]);
+    assert_eq!(report()["requirements"][0]["candidates"][0]["verdict"], "no");
+    run(&["--model", &model, "--require", "speed > 1"]).failed_with(2, &["no figure of a report"]);
+    let other = Fixture::new("gpt2");
+    let config = std::fs::read_to_string(other.model.join("config.json")).unwrap();
+    std::fs::write(
+        other.model.join("config.json"),
+        config.replace("\"vocab_size\": 160", "\"vocab_size\": 159"),
+    )
+    .unwrap();
+    let other = text(&other.model);
+    let code = run(&["--model", &model, "--compare", &other]).code;
+    assert!(code == 3, "another vocabulary or shape is refused: {code}");
+}

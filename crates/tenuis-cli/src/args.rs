@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use tenuis_eval::report::Requirement;
 
 /// Makes trained neural networks small and fast, and proves what that cost.
 ///
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 #[command(
     after_help = "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 unusable model, text or tokenizer, \
 4 wrong recipe, 5 plugin missing or failed, 6 output could not be written, 7 numerical failure, \
-8 a file changed while it was read. See docs/exit-codes.md."
+8 a file changed while it was read, 9 stopped with its state saved, 10 a required condition does not hold. See docs/exit-codes.md."
 )]
 pub(crate) struct Args {
     /// Worker threads; all cores by default.
@@ -55,6 +56,15 @@ pub(crate) struct EvalArgs {
     /// A recipe file, or the name of a built-in recipe; may be given several times.
     #[arg(long = "recipe", value_name = "FILE.toml|NAME")]
     pub(crate) recipes: Vec<PathBuf>,
+    /// Checkpoints that were made elsewhere (ours, GPTQ, AWQ, compressed-tensors, GGUF), to be measured beside the model.
+    /// Without --recipe nothing is compressed; without --model the first one is what the others are compared with.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub(crate) compare: Vec<PathBuf>,
+    /// A condition that every candidate has to meet, such as "perplexity <= 1.03x baseline", "bytes <= 4e6" or
+    /// "task.facts >= 0.95x baseline"; may be given several times. Where one does not hold, or was not measured, the exit
+    /// code is 10.
+    #[arg(long = "require", value_name = "CONDITION")]
+    pub(crate) requirements: Vec<Requirement>,
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) data: Option<PathBuf>,

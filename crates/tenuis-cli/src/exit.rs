@@ -34,6 +34,8 @@ pub(crate) enum Code {
     Changed = 8,
     /// Stopped on request, with its state saved.
     Stopped = 9,
+    /// A condition that the user set does not hold.
+    Requirement = 10,
 }
 
 /// An error on its way out of the program.
@@ -104,6 +106,7 @@ impl From<RunError> for Failure {
             | RunError::Unsupported { .. } => Code::Plugin,
             RunError::File { .. }
             | RunError::TeacherVocabulary { .. }
+            | RunError::OtherVocabulary { .. }
             | RunError::NotUtf8 { .. }
             | RunError::Tokenizer(_)
             | RunError::Weight { .. }

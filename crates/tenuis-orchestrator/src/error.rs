@@ -186,6 +186,16 @@ pub enum RunError {
         /// Those of the student.
         expected: usize,
     },
+    /// A checkpoint to compare with has another vocabulary.
+    #[error("{}: has {found} tokens and the model {expected}; only models of one tokenizer can be compared", dir.display())]
+    OtherVocabulary {
+        /// Its directory.
+        dir: PathBuf,
+        /// Its tokens.
+        found: usize,
+        /// Those of the model.
+        expected: usize,
+    },
     /// A stage would not fit into memory.
     #[error("technique {technique} of recipe {recipe} needs about {} MiB and {} MiB are free; lower batch_size or seq_len, or set checkpoint_blocks", needed >> 20, available >> 20)]
     TooLittleMemory {

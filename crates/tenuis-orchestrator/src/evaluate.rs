@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::memory::Probe;
 use tenuis_eval::quality::{self, Subject};
-use tenuis_eval::report::{self, Entry, Machine, Protocol, Report};
+use tenuis_eval::report::{self, Compression, Entry, Machine, Protocol, Report, Requirement};
 use tenuis_eval::size::Size;
 use tenuis_eval::speed::{self, SpeedProtocol};
 use tenuis_eval::tasks::{Task, TaskScore};
@@ -28,6 +28,10 @@ pub struct EvalRequest {
     pub model: PathBuf,
     /// The recipes; each becomes a candidate.
     pub recipes: Vec<LoadedRecipe>,
+    /// Checkpoints that were made elsewhere, by this program or another; each is a candidate under its directory's name.
+    pub others: Vec<PathBuf>,
+    /// Conditions that candidates have to meet; what becomes of them is part of the report.
+    pub requirements: Vec<Requirement>,
     /// The text that quality is measured on.
     pub data: PathBuf,
     /// Files of questions to be answered, each a task; see [`tenuis_eval::tasks`].
@@ -79,8 +83,10 @@ pub fn evaluate(
     observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
     let mut names = BTreeSet::new();
-    if let Some(twice) = request.recipes.iter().find(|r| !names.insert(r.recipe.name.as_str())) {
-        return Err(RunError::DuplicateName { name: twice.recipe.name.clone() });
+    let others: Vec<String> = request.others.iter().map(|dir| name_of(dir)).collect();
+    let all = request.recipes.iter().map(|r| &r.recipe.name).chain(&others);
+    if let Some(twice) = all.into_iter().find(|name| !names.insert(name.as_str())) {
+        return Err(RunError::DuplicateName { name: twice.clone() });
     }
     let checkpoint = Arc::new(Checkpoint::open(&request.model)?);
     let mut warnings = checkpoint.warnings().to_vec();
@@ -108,7 +114,21 @@ pub fn evaluate(
         workshop.check(&model, loaded, calibration.as_ref())?;
     }
 
-    let mut candidates = Vec::with_capacity(request.recipes.len());
+    // What is made elsewhere is opened before anything is made here.
+    let mut opened = Vec::with_capacity(others.len());
+    for dir in &request.others {
+        let other = Model::open(Arc::new(Checkpoint::open(dir)?), codecs)?;
+        if other.spec().vocab != model.spec().vocab {
+            let (expected, found) = (model.spec().vocab, other.spec().vocab);
+            return Err(RunError::OtherVocabulary { dir: dir.clone(), expected, found });
+        }
+        let name = name_of(dir);
+        warnings.extend(other.checkpoint().warnings().iter().map(|warning| format!("{name}: {warning}")));
+        warnings.extend(other.warnings().iter().map(|warning| format!("{name}: {warning}")));
+        opened.push(other);
+    }
+
+    let mut candidates = Vec::with_capacity(request.recipes.len() + others.len());
     let mut calibrated = None;
     for loaded in &request.recipes {
         let target = request.out.join(&loaded.recipe.name);
@@ -116,15 +136,27 @@ pub fn evaluate(
         if made.compression.stages.iter().any(|s| s.calibration_rows > 0) {
             calibrated = Some(loaded.recipe.calibration);
         }
-        candidates.push(made);
+        candidates.push(Made {
+            name: loaded.recipe.name.clone(),
+            recipe: serde_json::to_value(&loaded.recipe).ok(),
+            dir: made.dir,
+            compression: Some(made.compression),
+        });
     }
-    let models = candidates
+    let mut models = candidates
         .iter()
         .map(|c| Ok(Model::open(Arc::new(Checkpoint::open(&c.dir)?), codecs)?))
         .collect::<Result<Vec<Model>, RunError>>()?;
+    models.extend(opened);
+    candidates.extend(others.into_iter().zip(&request.others).map(|(name, dir)| Made {
+        name,
+        recipe: None,
+        dir: dir.clone(),
+        compression: None,
+    }));
 
     let mut subjects = vec![Subject { name: "baseline", model: &model }];
-    let names = request.recipes.iter().map(|r| r.recipe.name.as_str());
+    let names = candidates.iter().map(|c| c.name.as_str());
     subjects.extend(names.zip(&models).map(|(name, model)| Subject { name, model }));
     observer.begin("measuring quality", windows.count() as u64);
     let mut qualities =
@@ -154,16 +186,16 @@ pub fn evaluate(
     let mut entries = Vec::with_capacity(subjects.len());
     let measured = qualities.into_iter().zip(speeds).zip(memories);
     for (index, (subject, ((quality, speed), memory))) in subjects.iter().zip(measured).enumerate() {
-        let made = index.checked_sub(1).map(|i| (&request.recipes[i].recipe, &candidates[i]));
+        let made = index.checked_sub(1).map(|i| &candidates[i]);
         entries.push(Entry {
             name: subject.name.to_owned(),
-            recipe: made.and_then(|(recipe, _)| serde_json::to_value(recipe).ok()),
-            checkpoint: made.map_or(&request.model, |(_, c)| &c.dir).display().to_string(),
+            recipe: made.and_then(|c| c.recipe.clone()),
+            checkpoint: made.map_or(&request.model, |c| &c.dir).display().to_string(),
             size: Size::of(subject.model, baseline_bytes)?,
             quality,
             speed,
             memory,
-            compression: made.map(|(_, c)| c.compression.clone()),
+            compression: made.and_then(|c| c.compression.clone()),
         });
     }
     let baseline = entries.remove(0);
@@ -181,10 +213,24 @@ pub fn evaluate(
             speed: request.speed_repeats.map(|_| protocol),
             compute_dtype: "f32".to_owned(),
         },
+        requirements: request.requirements.iter().map(|r| r.judge(&baseline, &entries)).collect(),
         baseline,
         candidates: entries,
         warnings,
     })
+}
+
+/// A candidate on its way into the report.
+struct Made {
+    name: String,
+    recipe: Option<serde_json::Value>,
+    dir: PathBuf,
+    compression: Option<Compression>,
+}
+
+/// What a checkpoint that was made elsewhere is called.
+fn name_of(dir: &Path) -> String {
+    dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Reads and checks every task.

@@ -4,7 +4,7 @@ use super::{compress_options, print, recipe};
 use crate::args::EvalArgs;
 use crate::demo::{Demo, SEQ_LEN};
 use crate::detach::detach;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::plugin_dirs;
 use crate::progress::Terminal;
 use comfy_table::{CellAlignment, Table, presets};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
 use tenuis_eval::memory::Probe;
-use tenuis_eval::report::Report;
+use tenuis_eval::report::{Holds, Report};
 use tenuis_orchestrator::{EvalRequest, MemoryProbe, Observer, builtin_recipes, evaluate, write_report};
 use tenuis_spec::DecoderSpec;
 
@@ -26,6 +26,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     }
     let model = match args.model.take() {
         Some(model) => model,
+        None if args.compare.len() > 1 => args.compare.remove(0),
         None => use_demo(&mut args)?,
     };
     let data = args.data.ok_or_else(|| {
@@ -35,7 +36,9 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         )
     })?;
     let mut left_out = None;
-    let recipes = if args.recipes.is_empty() {
+    let recipes = if args.recipes.is_empty() && !args.compare.is_empty() {
+        Vec::new()
+    } else if args.recipes.is_empty() {
         let mut recipes = builtin_recipes()?;
         let parameters = parameters(&model)?;
         if parameters > STUDENT.1 {
@@ -60,6 +63,8 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     let request = EvalRequest {
         model,
         recipes,
+        others: args.compare,
+        requirements: args.requirements,
         data,
         tasks: args.tasks,
         calibration: args.calib,
@@ -77,7 +82,16 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     }
     let report = evaluate(&request, &plugins, &codecs, &observer)?;
     write_report(&report, &args.out)?;
-    print(&format!("{}\n\n{}", table(&report), footer(&report, &args.out)))
+    print(&format!("{}\n\n{}", table(&report), footer(&report, &args.out)))?;
+    let judged = report.requirements.iter().flat_map(|judged| &judged.candidates);
+    match judged.filter(|of| of.verdict != Holds::Yes).count() {
+        0 => Ok(()),
+        1 => Err(Failure::new(Code::Requirement, "a required condition does not hold, or was not measured")),
+        n => Err(Failure::new(
+            Code::Requirement,
+            format!("{n} required conditions do not hold, or were not measured"),
+        )),
+    }
 }
 
 /// Unpacks the demonstration and fills in what was not given.
@@ -130,6 +144,9 @@ fn footer(report: &Report, out: &std::path::Path) -> String {
         ppl.windows, ppl.windows_of, ppl.seq_len, report.protocol.data.file
     );
     // Writing to a string cannot fail.
+    for line in report.judgements() {
+        let _ = writeln!(text, "{line}");
+    }
     for warning in &report.warnings {
         let _ = writeln!(text, "note: {warning}");
     }

@@ -1,6 +1,6 @@
 //! The report as Markdown.
 
-use super::{Entry, Report};
+use super::{Entry, Holds, Judged, Judgement, Report};
 use crate::tasks::TaskScore;
 use std::fmt::{self, Write};
 
@@ -29,6 +29,24 @@ impl Report {
         text
     }
 
+    /// What became of every condition, a line for each candidate.
+    pub fn judgements(&self) -> Vec<String> {
+        let value =
+            |value: Option<f64>| value.map_or_else(|| "not measured".to_owned(), |v| format!("{v:.6}"));
+        let line = |judged: &Judged, of: &Judgement| {
+            let verdict = match of.verdict {
+                Holds::Yes => "holds",
+                Holds::No => "does NOT hold",
+                Holds::Undecided => "is undecided",
+            };
+            let (found, limit) = (value(of.value), value(of.limit));
+            format!("{}: {} {verdict} ({found}, limit {limit})", of.candidate, judged.requirement)
+        };
+        let of_one =
+            |judged: &Judged| judged.candidates.iter().map(|of| line(judged, of)).collect::<Vec<_>>();
+        self.requirements.iter().flat_map(of_one).collect()
+    }
+
     fn write_markdown(&self, out: &mut String) -> fmt::Result {
         let (headings, rows) = self.summary();
         writeln!(out, "# Compression report\n")?;
@@ -36,6 +54,12 @@ impl Report {
         writeln!(out, "|---|{}", "---:|".repeat(headings.len() - 1))?;
         for row in rows {
             writeln!(out, "| {} |", row.join(" | "))?;
+        }
+        if !self.requirements.is_empty() {
+            writeln!(out, "\n## Requirements\n")?;
+        }
+        for line in self.judgements() {
+            writeln!(out, "- {line}")?;
         }
         let ppl = &self.baseline.quality.perplexity;
         writeln!(out, "\n## Protocol\n")?;

@@ -1,8 +1,10 @@
 //! The report: types of every section, its JSON Schema and its Markdown form.
 
 mod markdown;
+mod requirement;
 
 pub use markdown::bytes;
+pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
 
 use crate::memory::Memory;
 use crate::quality::Quality;
@@ -32,6 +34,9 @@ pub struct Report {
     pub baseline: Entry,
     /// The compressed models, in the order of their recipes.
     pub candidates: Vec<Entry>,
+    /// The conditions that candidates had to meet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Judged>,
     /// What the reader should know before trusting a number.
     pub warnings: Vec<String>,
 }
@@ -103,7 +108,7 @@ pub struct CalibrationSource {
 pub struct Entry {
     /// The recipe's name, or `baseline`.
     pub name: String,
-    /// The recipe in full; null for the baseline.
+    /// The recipe in full; null for the baseline and for a candidate that was made elsewhere.
     pub recipe: Option<Value>,
     /// The checkpoint directory.
     pub checkpoint: String,
@@ -115,7 +120,7 @@ pub struct Entry {
     pub speed: Option<Speed>,
     /// Peak memory; null where it was not measured.
     pub memory: Option<Memory>,
-    /// How the candidate was made; null for the baseline.
+    /// How the candidate was made; null for the baseline and for a candidate that was made elsewhere.
     pub compression: Option<Compression>,
 }
 

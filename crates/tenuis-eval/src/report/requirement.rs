@@ -1,0 +1,236 @@
+//! Conditions that candidates have to meet, and whether they do.
+
+use super::Entry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The figures that a condition can be about, beside `task.NAME`.
+const FIGURES: [&str; 13] = [
+    "perplexity",
+    "kl_mean",
+    "kl_p99",
+    "top1",
+    "bytes",
+    "ratio",
+    "params",
+    "nonzero_params",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "decode_p50",
+    "decode_p90",
+    "peak_memory",
+];
+
+/// A condition on a figure: `perplexity <= 1.03x baseline`, `bytes <= 4e6`, `task.facts >= 0.9`.
+///
+/// ```
+/// use tenuis_eval::report::Requirement;
+/// let requirement: Requirement = "perplexity <= 1.03x baseline".parse()?;
+/// assert_eq!(requirement.to_string(), "perplexity <= 1.03x baseline");
+/// # Ok::<(), tenuis_eval::report::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirement {
+    figure: String,
+    comparison: Comparison,
+    number: f64,
+    /// Whether the number is a multiple of the baseline's figure.
+    of_baseline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+}
+
+/// Why a text is no condition.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequirementError {
+    /// It does not have the parts of one.
+    #[error(
+        "{text:?} is no requirement; write it as FIGURE <= NUMBER or FIGURE <= NUMBERx baseline, with <, <=, > or >="
+    )]
+    Form {
+        /// The text.
+        text: String,
+    },
+    /// It is about something that reports do not have.
+    #[error("{figure:?} is no figure of a report; known are {}, and task.NAME", FIGURES.join(", "))]
+    Figure {
+        /// What it is about.
+        figure: String,
+    },
+}
+
+/// A condition and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judged {
+    /// The condition.
+    pub requirement: String,
+    /// Each candidate, in the report's order.
+    pub candidates: Vec<Judgement>,
+}
+
+/// A candidate before a condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// The candidate.
+    pub candidate: String,
+    /// Its figure; null where it was not measured.
+    pub value: Option<f64>,
+    /// What it was held against; null where the baseline's figure was not measured.
+    pub limit: Option<f64>,
+    /// Whether the condition holds.
+    pub verdict: Holds,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// Something was not measured, which never counts as passed.
+    Undecided,
+}
+
+impl Requirement {
+    /// Holds candidates against the condition.
+    pub fn judge(&self, baseline: &Entry, candidates: &[Entry]) -> Judged {
+        let limit = if self.of_baseline {
+            figure(baseline, &self.figure).map(|value| self.number * value)
+        } else {
+            Some(self.number)
+        };
+        let judge = |entry: &Entry| {
+            let value = figure(entry, &self.figure);
+            let verdict = match (value, limit) {
+                (Some(value), Some(limit)) if self.comparison.holds(value, limit) => Holds::Yes,
+                (Some(_), Some(_)) => Holds::No,
+                _ => Holds::Undecided,
+            };
+            Judgement { candidate: entry.name.clone(), value, limit, verdict }
+        };
+        Judged { requirement: self.to_string(), candidates: candidates.iter().map(judge).collect() }
+    }
+}
+
+/// A figure of an entry; nothing where it was not measured or is not finite.
+fn figure(entry: &Entry, name: &str) -> Option<f64> {
+    let (quality, size, speed) = (&entry.quality, &entry.size, entry.speed.as_ref());
+    let value = match name {
+        "perplexity" => quality.perplexity.value,
+        "kl_mean" => quality.kl_mean,
+        "kl_p99" => quality.kl_p99,
+        "top1" => quality.top1_agreement,
+        "bytes" => size.bytes as f64,
+        "ratio" => size.compression_ratio,
+        "params" => size.params as f64,
+        "nonzero_params" => size.nonzero_params as f64,
+        "prefill_tokens_per_s" => speed?.prefill_tokens_per_s,
+        "decode_tokens_per_s" => speed?.decode_tokens_per_s,
+        "decode_p50" => speed?.decode_step_seconds.median,
+        "decode_p90" => speed?.decode_step_seconds.p90,
+        "peak_memory" => entry.memory?.peak_bytes as f64,
+        task => quality.tasks.get(task.strip_prefix("task.")?)?.value,
+    };
+    value.is_finite().then_some(value)
+}
+
+impl Comparison {
+    const ALL: [(&'static str, Self); 4] =
+        [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Less), (">", Self::Greater)];
+
+    fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Less => value < limit,
+            Self::AtMost => value <= limit,
+            Self::Greater => value > limit,
+            Self::AtLeast => value >= limit,
+        }
+    }
+}
+
+impl FromStr for Requirement {
+    type Err = RequirementError;
+
+    fn from_str(text: &str) -> Result<Self, RequirementError> {
+        let form = || RequirementError::Form { text: text.to_owned() };
+        let found = Comparison::ALL.into_iter().find_map(|(sign, comparison)| {
+            text.split_once(sign).map(|(figure, rest)| (figure.trim(), comparison, rest.trim()))
+        });
+        let (figure, comparison, rest) = found.ok_or_else(form)?;
+        let (number, of_baseline) = match rest.strip_suffix("baseline") {
+            Some(factor) => {
+                let factor = factor.trim();
+                let factor = factor.strip_suffix(['x', '×', '*']).unwrap_or(factor).trim();
+                (if factor.is_empty() { "1" } else { factor }, true)
+            }
+            None => (rest, false),
+        };
+        let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(form)?;
+        if !FIGURES.contains(&figure) && !figure.starts_with("task.") {
+            return Err(RequirementError::Figure { figure: figure.to_owned() });
+        }
+        Ok(Self { figure: figure.to_owned(), comparison, number, of_baseline })
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = Comparison::ALL.into_iter().find(|(_, known)| *known == self.comparison);
+        let sign = sign.map_or("", |(sign, _)| sign);
+        let of = if self.of_baseline { "x baseline" } else { "" };
+        write!(f, "{} {sign} {}{of}", self.figure, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Requirement {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn conditions_are_read_in_every_usual_form() {
+        let wanted = parse("perplexity <= 1.03x baseline");
+        for text in
+            ["perplexity<=1.03×baseline", "perplexity <= 1.03 * baseline", "perplexity <= 1.03 baseline"]
+        {
+            assert_eq!(parse(text), wanted, "{text}");
+        }
+        assert_eq!(parse("kl_mean < baseline").to_string(), "kl_mean < 1x baseline");
+        assert_eq!(parse("bytes<4e6").to_string(), "bytes < 4000000");
+        assert_eq!(parse("task.facts >= 0.9").figure, "task.facts");
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in ["perplexity", "perplexity <= ", "perplexity <= x", "perplexity = 3", "bytes <= NaN"] {
+            assert!(matches!(text.parse::<Requirement>(), Err(RequirementError::Form { .. })), "{text}");
+        }
+        assert!(matches!("speed > 1".parse::<Requirement>(), Err(RequirementError::Figure { .. })));
+    }
+
+    #[test]
+    fn limits_count_or_do_not() {
+        for (comparison, below, at) in [
+            (Comparison::Less, true, false),
+            (Comparison::AtMost, true, true),
+            (Comparison::Greater, false, false),
+            (Comparison::AtLeast, false, true),
+        ] {
+            assert_eq!((comparison.holds(1.0, 2.0), comparison.holds(2.0, 2.0)), (below, at));
+        }
+    }
+}
