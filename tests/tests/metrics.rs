@@ -19,7 +19,7 @@ fn run(args: &[&str]) -> tenuis_tests::cli::Run {
 #[test]
 fn every_metric_is_listed_with_what_it_reads() {
     let list = run(&["metrics", "list"]).succeeded();
-    for part in ["bleu", "rouge_l", "entity_f1", "roc_auc", "frechet", "higher", "lower", "0 to 100"] {
+    for part in ["bleu", "rougeL", "entity_f1", "roc_auc", "frechet", "higher", "lower", "0 to 100"] {
         assert!(list.stdout.contains(part), "{part}: {}", list.stdout);
     }
 }

@@ -3,7 +3,6 @@
 use clap::{Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use tenuis_eval::report::Requirement;
 
 /// Makes trained neural networks small and fast, and proves what that cost.
 ///
@@ -64,7 +63,7 @@ pub(crate) struct EvalArgs {
     /// "task.facts >= 0.95x baseline"; may be given several times. Where one does not hold, or was not measured, the exit
     /// code is 10.
     #[arg(long = "require", value_name = "CONDITION")]
-    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) requirements: Vec<String>,
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) data: Option<PathBuf>,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
 use tenuis_eval::memory::Probe;
-use tenuis_eval::report::{Holds, Report};
+use tenuis_eval::report::{Holds, Report, Requirement};
 use tenuis_orchestrator::{EvalRequest, MemoryProbe, Observer, builtin_recipes, evaluate, write_report};
 use tenuis_spec::DecoderSpec;
 
@@ -24,6 +24,11 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     if args.work.detach {
         return print(&detach(&args.out)?);
     }
+    let requirements: Vec<Requirement> = args
+        .requirements
+        .iter()
+        .map(|text| text.parse().map_err(Failure::usage))
+        .collect::<Result<_, _>>()?;
     let model = match args.model.take() {
         Some(model) => model,
         None if args.compare.len() > 1 => args.compare.remove(0),
@@ -64,7 +69,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         model,
         recipes,
         others: args.compare,
-        requirements: args.requirements,
+        requirements,
         data,
         tasks: args.tasks,
         calibration: args.calib,
