@@ -74,6 +74,15 @@ pub(crate) fn count(value: f64) -> String {
     text
 }
 
+/// A perplexity, to as many decimals as tell one candidate from the next.
+pub(crate) fn perplexity(value: f64) -> String {
+    match value {
+        v if v < 100.0 => format!("{v:.4}"),
+        v if v < 1e6 => format!("{v:.1}"),
+        v => figure(v),
+    }
+}
+
 /// Any figure in four significant digits; very small and very large ones with a power of ten.
 pub(crate) fn figure(value: f64) -> String {
     let size = value.abs();

@@ -141,10 +141,17 @@ fn labels_do_not_cover_each_other() {
     with_page(&render_str(DEMO).unwrap(), |root| {
         for chart in section(root, "fronts").unwrap().descendants().filter(|n| n.has_tag_name("svg")) {
             let number = |n: Node<'_, '_>, name| n.attribute(name).unwrap().parse::<f64>().unwrap();
-            let boxes: Vec<_> = of_class(chart, "label")
-                .into_iter()
-                .map(|n| (number(n, "x"), number(n, "y"), text(n).chars().count() as f64 * 6.0))
-                .collect();
+            let rectangle = |n: Node<'_, '_>| {
+                let width = text(n).chars().count() as f64 * 7.0;
+                let left = match n.attribute("text-anchor") {
+                    Some("start") => 0.0,
+                    Some("end") => width,
+                    _ => width / 2.0,
+                };
+                (number(n, "x") - left, number(n, "y"), width)
+            };
+            let boxes: Vec<_> = of_class(chart, "label").into_iter().map(rectangle).collect();
+            assert!(boxes.len() > 3);
             for (index, a) in boxes.iter().enumerate() {
                 for b in &boxes[index + 1..] {
                     let apart = a.0 + a.2 <= b.0 || b.0 + b.2 <= a.0 || (a.1 - b.1).abs() >= 11.0;

@@ -5,7 +5,7 @@ use crate::format::figure;
 
 const LABELS: f64 = 92.0;
 const ROW: f64 = 18.0;
-const TALLEST_CELL: f64 = 34.0;
+const WIDEST_CELL: f64 = 56.0;
 /// The faintest cell still differs from one without a figure.
 const FAINTEST: f64 = 0.08;
 
@@ -37,7 +37,7 @@ pub fn heat(title: &str, map: &Heat) -> String {
     let description = format!("From {} to {}", figure(low), figure(high));
     let bottom = ROW * map.parts.len() as f64;
     let mut svg = Svg::new(bottom + 44.0, title, &description);
-    let cell = ((WIDTH - LABELS) / map.layers.len().max(1) as f64).min(TALLEST_CELL);
+    let cell = ((WIDTH - LABELS) / map.layers.len().max(1) as f64).min(WIDEST_CELL);
     for (row, part) in map.parts.iter().enumerate() {
         let y = ROW * row as f64;
         let short = part.rsplit('.').next().unwrap_or(part);

@@ -19,8 +19,8 @@ use std::fmt::Write;
 
 /// Width of every chart.
 pub(crate) const WIDTH: f64 = 400.0;
-/// Width of a character of a label; the average of a system font at the size that the style sheet sets.
-pub(crate) const CHARACTER: f64 = 6.1;
+/// Width of a character of a label; that of a wide system font in bold at the size that the style sheet sets.
+pub(crate) const CHARACTER: f64 = 7.0;
 
 /// Escapes a text for HTML and SVG, attributes included, and drops what XML forbids.
 ///

@@ -134,36 +134,56 @@ impl Scatter {
             let label = shorten(&point.name, LONGEST_LABEL);
             let width = label.chars().count() as f64 * CHARACTER;
             let (x, y) = self.place(point);
-            let covered = |at: &(f64, f64)| {
-                let own = [at.0, at.1 - 9.0, at.0 + width, at.1 + 3.0];
+            let covered = |at: &Place| {
+                let own = at.rectangle(width);
                 let outside =
-                    own[0] < LEFT || own[2] > WIDTH - 2.0 || own[1] < TOP - 8.0 || own[3] > HEIGHT - BOTTOM;
+                    own[0] < LEFT || own[2] > WIDTH || own[1] < TOP - 8.0 || own[3] > HEIGHT - BOTTOM;
                 taken.iter().map(|other| overlap(&own, other)).sum::<f64>() + if outside { 1e6 } else { 0.0 }
             };
-            let places = places(x, y, width);
+            let places = places(x, y);
             let free = places.iter().find(|at| covered(at) == 0.0);
             let least = || places.iter().min_by(|a, b| covered(a).total_cmp(&covered(b)));
             let named = on_front[index] || point.baseline;
-            let Some(&(left, baseline)) = free.or_else(|| named.then(least).flatten()) else { continue };
+            let Some(place) = free.or_else(|| named.then(least).flatten()) else { continue };
             let class = if named { "label" } else { "label faint" };
-            svg.text(class, "start", (left, baseline), &label);
-            taken.push([left, baseline - 9.0, left + width, baseline + 3.0]);
+            svg.text(class, place.anchor, (place.x, place.y), &label);
+            taken.push(place.rectangle(width));
         }
     }
 }
 
-/// Left end and baseline of a label around a point, best place first.
-fn places(x: f64, y: f64, width: f64) -> [(f64, f64); 8] {
-    let (right, left, middle) = (x + 9.0, x - 9.0 - width, x - width / 2.0);
+/// Where a label may stand.
+struct Place {
+    anchor: &'static str,
+    x: f64,
+    y: f64,
+}
+
+impl Place {
+    /// What a label of a width covers here.
+    fn rectangle(&self, width: f64) -> Rectangle {
+        let left = match self.anchor {
+            "start" => self.x,
+            "end" => self.x - width,
+            _ => self.x - width / 2.0,
+        };
+        [left, self.y - 10.0, left + width, self.y + 3.0]
+    }
+}
+
+/// The places around a point, best first.
+fn places(x: f64, y: f64) -> [Place; 8] {
+    let (right, left) = (("start", x + 9.0), ("end", x - 9.0));
+    let place = |(anchor, x), y| Place { anchor, x, y };
     [
-        (right, y + 4.0),
-        (left, y + 4.0),
-        (middle, y - 10.0),
-        (middle, y + 19.0),
-        (right, y - 9.0),
-        (left, y - 9.0),
-        (right, y + 17.0),
-        (left, y + 17.0),
+        place(right, y + 4.0),
+        place(left, y + 4.0),
+        place(("middle", x), y - 10.0),
+        place(("middle", x), y + 20.0),
+        place(right, y - 9.0),
+        place(left, y - 9.0),
+        place(right, y + 18.0),
+        place(left, y + 18.0),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::compare::{Facts, stages};
 use crate::data::Report;
-use crate::format::{change, figure};
+use crate::format::change;
 use crate::verdict::recipe_bits;
 use serde::Serialize;
 use tenuis_metrics::change_percent;
@@ -63,7 +63,7 @@ pub(super) fn rows(report: &Report, facts: &[Facts]) -> Vec<Row> {
             setting: anchor.setting,
             model: anchor.model,
             protocol: anchor.protocol,
-            values: format!("{} → {}", figure(anchor.dense), figure(anchor.compressed)),
+            values: format!("{:.2} → {:.2}", anchor.dense, anchor.compressed),
             change: change_percent(anchor.dense, anchor.compressed).map_or(String::new(), change),
             source: anchor.source,
             ours: report.candidates.iter().zip(facts).filter_map(uses).collect(),

@@ -23,15 +23,21 @@ type Words = fn(f64) -> String;
 
 struct Quality {
     name: &'static str,
+    short: &'static str,
     of: Figure,
     unit: Unit,
     floor: Option<f64>,
 }
 
-const DIVERGENCE: Quality =
-    Quality { name: "KL to the baseline", of: divergence, unit: Unit::Plain("nats"), floor: Some(KL_FLOOR) };
+const DIVERGENCE: Quality = Quality {
+    name: "KL to the baseline",
+    short: "KL",
+    of: divergence,
+    unit: Unit::Plain("nats"),
+    floor: Some(KL_FLOOR),
+};
 const PERPLEXITY: Quality =
-    Quality { name: "perplexity", of: perplexity, unit: Unit::Plain(""), floor: None };
+    Quality { name: "perplexity", short: "Perplexity", of: perplexity, unit: Unit::Plain(""), floor: None };
 
 /// Quality against size, decode latency and peak memory, as far as there are two models that have both.
 pub(super) fn scatters(report: &Report) -> Vec<Chart> {
@@ -72,7 +78,7 @@ fn scatter(
         return None;
     }
     let axis = |values: Vec<f64>, name, unit, floor| Scale::fit(&values, name, unit, floor);
-    let title = format!("{} against {name}", capital(quality.name));
+    let title = format!("{} against {name}", quality.short);
     let x = axis(points.iter().map(|p| p.x).collect(), name, unit, None)?;
     let y = axis(points.iter().map(|p| p.y).collect(), quality.name, quality.unit, quality.floor)?;
     Some(Chart { svg: Scatter { title: title.clone(), x, y, points }.svg(), title })
@@ -119,9 +125,4 @@ pub(super) fn latencies(report: &Report) -> Vec<Chart> {
         Some(Chart { title: title.to_owned(), svg: ranges(title, &rows)? })
     };
     kinds.into_iter().filter_map(chart).collect()
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

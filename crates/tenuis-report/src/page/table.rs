@@ -128,7 +128,7 @@ fn cells(
         cell(facts.fraction, share),
         cell(bits_per_weight(entry), |bits| format!("{bits:.2}")),
         loss,
-        cell(perplexity(entry), figure),
+        cell(perplexity(entry), crate::format::perplexity),
         cell(facts.retention, percent),
         change_of(facts.perplexity_change),
         cell(quality.and_then(|q| q.kl_mean), figure),

@@ -9,13 +9,13 @@ const GIB: f64 = 1024.0 * MIB;
 
 /// Classes of devices and their memory, smallest first.
 const CLASSES: [(&str, f64); 7] = [
-    ("embedded board with 128 MiB", 128.0 * MIB),
-    ("single-board computer with 512 MiB", 512.0 * MIB),
-    ("single-board computer with 2 GiB", 2.0 * GIB),
-    ("phone with 6 GiB", 6.0 * GIB),
-    ("laptop with 16 GiB", 16.0 * GIB),
-    ("workstation with 64 GiB", 64.0 * GIB),
-    ("server with 512 GiB", 512.0 * GIB),
+    ("an embedded board with 128 MiB", 128.0 * MIB),
+    ("a single-board computer with 512 MiB", 512.0 * MIB),
+    ("a single-board computer with 2 GiB", 2.0 * GIB),
+    ("a phone with 6 GiB", 6.0 * GIB),
+    ("a laptop with 16 GiB", 16.0 * GIB),
+    ("a workstation with 64 GiB", 64.0 * GIB),
+    ("a server with 512 GiB", 512.0 * GIB),
 ];
 /// The share of a device's memory that a model may take: system and application need the rest.
 const USABLE: f64 = 0.5;
@@ -44,12 +44,12 @@ pub(crate) fn sentence(baseline: &Entry, candidate: &Entry) -> String {
     };
     let fits = class(own)
         .map_or("fits none of the classes of devices that are looked at".to_owned(), |class| {
-            format!("fits a {class} or anything larger")
+            format!("fits {class} or anything larger")
         });
     let before = class(need(baseline).0);
     let besides = match (before, class(own)) {
         (Some(a), Some(b)) if a == b => " The baseline fits the same class.".to_owned(),
-        (Some(a), Some(_)) => format!(" The baseline needs a {a}."),
+        (Some(a), Some(_)) => format!(" The baseline needs {a}."),
         (None, Some(_)) => " The baseline fits none of the classes.".to_owned(),
         _ => String::new(),
     };

@@ -3,7 +3,10 @@
 use super::{Check, Grade, Line, Pick, advice, devices};
 use crate::compare::{Facts, Pace, TaskChange, perplexity};
 use crate::data::Report;
-use crate::format::{MISSING, bytes, change, count, figure, percent, points, ratio, seconds, share};
+use crate::format::{
+    MISSING, bytes, change, count, figure, percent, perplexity as perplexity_text, points, ratio, seconds,
+    share,
+};
 use tenuis_metrics::efficiency;
 
 /// Changes below this, in percent, are called even.
@@ -113,7 +116,7 @@ fn lost(report: &Report, index: usize, facts: &Facts) -> Vec<Line> {
     let mut lines = vec![kept.map_or_else(
         || missing("Perplexity"),
         |((kept, c), (from, to))| {
-            let detail = format!("{} → {}, {}", figure(from), figure(to), change(c));
+            let detail = format!("{} → {}, {}", perplexity_text(from), perplexity_text(to), change(c));
             line("Perplexity", format!("{} kept", percent(kept)), detail, tone(c))
         },
     )];
@@ -127,7 +130,7 @@ fn lost(report: &Report, index: usize, facts: &Facts) -> Vec<Line> {
         || missing("Top-1 agreement"),
         |top1| {
             let detail = "predictions whose likeliest token is the baseline's".to_owned();
-            line("Top-1 agreement", share(top1), detail, tone(100.0 * (0.98 - top1)))
+            line("Top-1 agreement", share(top1), detail, if top1 < 0.9 { "bad" } else { "even" })
         },
     ));
     if facts.tasks.is_empty() {
@@ -164,12 +167,16 @@ fn trade_off(facts: &Facts) -> String {
         return format!("It is not smaller, and perplexity changes by {}.", change(c));
     }
     let worth = efficiency(kept, fraction).map_or(String::new(), |e| {
-        format!(" It keeps {} of the perplexity in {} of the bytes: {} % per full size, where the baseline has 100 %.",
-            percent(kept), percent(100.0 * fraction), count(e))
+        format!(
+            " It keeps {} of the perplexity in {} of the bytes, an efficiency of {}\u{a0}% where the baseline has 100\u{a0}%.",
+            percent(kept),
+            percent(100.0 * fraction),
+            count(e)
+        )
     });
     let halving = c / r.log2();
     if c <= 0.0 {
         return format!("Perplexity does not rise.{worth}");
     }
-    format!("Each halving of the size costs {} of perplexity.{worth}", change(halving))
+    format!("Each halving of the size raises perplexity by {}.{worth}", percent(halving))
 }
