@@ -95,7 +95,8 @@ impl Facts {
     /// Puts a candidate beside its baseline.
     pub fn of(baseline: &Entry, candidate: &Entry) -> Self {
         let (from, to) = (baseline.size.bytes as f64, candidate.size.bytes as f64);
-        let perplexities = perplexity(baseline).zip(perplexity(candidate));
+        let comparable = measured_alike(baseline, candidate);
+        let perplexities = perplexity(baseline).zip(perplexity(candidate)).filter(|_| comparable);
         let speeds = |pick: fn(&crate::data::Speed) -> Option<&Distribution>| {
             Pace::of(baseline.speed.as_ref().and_then(pick), candidate.speed.as_ref().and_then(pick))
         };
@@ -129,6 +130,15 @@ impl Facts {
 /// A model's perplexity.
 pub(crate) fn perplexity(entry: &Entry) -> Option<f64> {
     entry.quality.as_ref()?.perplexity.as_ref()?.value
+}
+
+/// Whether two perplexities have one protocol, as far as both say: text, windows and predictions.
+pub(crate) fn measured_alike(a: &Entry, b: &Entry) -> bool {
+    let protocol = |entry: &Entry| entry.quality.as_ref().and_then(|quality| quality.perplexity.clone());
+    let (Some(a), Some(b)) = (protocol(a), protocol(b)) else { return true };
+    let same = |x: Option<u64>, y: Option<u64>| x.zip(y).is_none_or(|(x, y)| x == y);
+    let text = a.data_hash.zip(b.data_hash).is_none_or(|(x, y)| x == y);
+    text && same(a.seq_len, b.seq_len) && same(a.windows, b.windows) && same(a.predictions, b.predictions)
 }
 
 /// A model's mean divergence from the baseline.

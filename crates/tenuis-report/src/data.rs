@@ -165,6 +165,8 @@ pub struct Perplexity {
     pub windows: Option<u64>,
     /// Windows that there are.
     pub windows_of: Option<u64>,
+    /// blake3 of the text.
+    pub data_hash: Option<String>,
 }
 
 /// The score of a task.

@@ -11,9 +11,9 @@ fn entry(name: &str, bytes: u64, perplexity: f64) -> Value {
     })
 }
 
-fn verdict(baseline: Value, candidates: Vec<Value>) -> Verdict {
+fn verdict(baseline: &Value, candidates: &[Value]) -> Verdict {
     let report = json!({ "schema": "tenuis.report/1", "baseline": baseline, "candidates": candidates });
-    Verdict::of(&Report::from_value(&report).unwrap())
+    Verdict::of(&Report::from_value(&report).expect("a report"))
 }
 
 fn picked(verdict: &Verdict) -> Vec<(&str, Vec<&str>)> {
@@ -31,7 +31,7 @@ fn grades_have_the_thresholds_of_the_table() {
         if let Some(top1) = top1 {
             candidate["quality"]["top1_agreement"] = top1.into();
         }
-        verdict(entry("baseline", 1000, 10.0), vec![candidate]).picks[0].grade
+        verdict(&entry("baseline", 1000, 10.0), &[candidate]).picks[0].grade
     };
     assert_eq!(grade(99.01, None), Grade::Negligible);
     assert_eq!(grade(98.9, None), Grade::Slight);
@@ -51,7 +51,7 @@ fn a_drop_of_a_task_counts_only_beyond_its_noise() {
         let (mut baseline, mut candidate) = (entry("baseline", 1000, 10.0), entry("c", 500, 10.0));
         baseline["quality"]["tasks"] = task(0.8);
         candidate["quality"]["tasks"] = task(value);
-        verdict(baseline, vec![candidate]).picks[0].grade
+        verdict(&baseline, &[candidate]).picks[0].grade
     };
     assert_eq!(grade(0.7, Some(0.04)), Grade::Negligible); // 0.1 < 2 · √2 · 0.04
     assert_eq!(grade(0.7, Some(0.03)), Grade::Noticeable);
@@ -67,7 +67,7 @@ fn the_smallest_and_the_closest_stand_beside_the_recommended() {
         entry("small", 400, 10.5),
         entry("broken", 100, 90.0),
     ];
-    let verdict = verdict(entry("baseline", 1000, 10.0), candidates);
+    let verdict = verdict(&entry("baseline", 1000, 10.0), &candidates);
     let expected = [
         ("middle", vec!["recommended"]),
         ("small", vec!["smallest that keeps its quality"]),
@@ -87,14 +87,14 @@ fn among_equal_scores_the_divergence_decides() {
     let mut far = entry("far", 499, 10.0);
     near["quality"]["kl_mean"] = 0.001.into();
     far["quality"]["kl_mean"] = 0.01.into();
-    let verdict = verdict(entry("baseline", 1000, 10.0), vec![far, near]);
+    let verdict = verdict(&entry("baseline", 1000, 10.0), &[far, near]);
     assert_eq!(verdict.picks[0].name, "near");
 }
 
 #[test]
 fn where_none_is_good_the_verdict_says_so() {
     let candidates = vec![entry("bad", 500, 30.0), entry("worse", 400, 90.0)];
-    let verdict = verdict(entry("baseline", 1000, 10.0), candidates);
+    let verdict = verdict(&entry("baseline", 1000, 10.0), &candidates);
     assert_eq!(picked(&verdict)[0], ("bad", vec!["least loss", "closest to the baseline"]));
     assert!(
         verdict.headline.starts_with("No candidate keeps its quality. bad loses least"),
@@ -109,7 +109,7 @@ fn a_speed_within_the_spread_is_no_gain() {
         let (mut baseline, mut candidate) = (entry("baseline", 1000, 10.0), entry("c", 500, 10.0));
         baseline["speed"] = steps(0.9, 1.0, 1.2);
         candidate["speed"] = speed;
-        let verdict = verdict(baseline, vec![candidate]);
+        let verdict = verdict(&baseline, &[candidate]);
         verdict.picks[0].gained.iter().find(|line| line.label == "Decoding").unwrap().figure.clone()
     };
     assert_eq!(decoding(steps(0.4, 0.5, 0.6)), "2.00× faster");
@@ -121,11 +121,21 @@ fn a_speed_within_the_spread_is_no_gain() {
 }
 
 #[test]
+fn perplexities_of_different_protocols_are_not_compared() {
+    let mut candidate = entry("c", 500, 9.0);
+    candidate["quality"]["perplexity"]["predictions"] = 10_000.into();
+    let verdict = verdict(&entry("baseline", 1000, 10.0), &[candidate]);
+    assert_eq!(verdict.picks[0].lost[0].figure, "not comparable");
+    assert_eq!(verdict.picks[0].grade, Grade::Unknown);
+    assert!(verdict.missing.iter().any(|line| line.starts_with("The perplexity of c was measured on other")));
+}
+
+#[test]
 fn the_device_is_the_smallest_that_leaves_half() {
     const GIB: u64 = 1 << 30;
     let mut candidate = entry("c", GIB, 10.0);
     let devices = |candidate: &Value| {
-        verdict(entry("baseline", 9 * GIB, 10.0), vec![candidate.clone()]).picks[0].devices.clone()
+        verdict(&entry("baseline", 9 * GIB, 10.0), std::slice::from_ref(candidate)).picks[0].devices.clone()
     };
     let estimated = devices(&candidate);
     assert!(estimated.contains("estimated") && estimated.contains("a phone with 6 GiB"), "{estimated}");
@@ -148,7 +158,7 @@ fn advice_follows_from_technique_and_loss() {
         let mut candidate = entry("c", 500, perplexity);
         candidate["recipe"] = json!({ "stages": [{ "technique": technique, "options": options }] });
         candidate["compression"] = json!({ "stages": [{ "technique": technique }] });
-        verdict(entry("baseline", 1000, 10.0), vec![candidate]).picks[0].next.join(" ")
+        verdict(&entry("baseline", 1000, 10.0), &[candidate]).picks[0].next.join(" ")
     };
     assert!(next("rtn", json!({ "bits": 3 }), 20.0).contains("gptq or awq in place of rtn"));
     assert!(next("rtn", json!({ "bits": 3 }), 20.0).contains("one bit more"));

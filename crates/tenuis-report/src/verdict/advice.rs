@@ -1,7 +1,7 @@
 //! What to try next, from what was done and what it brought.
 
 use super::Grade;
-use crate::compare::{Facts, stages};
+use crate::compare::{Facts, measured_alike, stages};
 use crate::data::{Entry, Report};
 use serde_json::Value;
 
@@ -101,6 +101,13 @@ pub(crate) fn missing(report: &Report) -> Vec<String> {
     if let Some(few) = predictions.filter(|&predictions| predictions < FEW_PREDICTIONS) {
         missing.push(format!("Quality rests on {few} predictions only. Evaluate on more text."));
     }
+    let other = report.candidates.iter().filter(|candidate| !measured_alike(&report.baseline, candidate));
+    missing.extend(other.map(|candidate| {
+        format!(
+            "The perplexity of {} was measured on other text or windows than the baseline's. They are not compared.",
+            candidate.name
+        )
+    }));
     if report.baseline.speed.is_none() {
         missing.push("Speed was not measured.".to_owned());
     }

@@ -111,16 +111,20 @@ fn pace(label: &str, pace: Option<Pace>) -> Line {
 }
 
 fn lost(report: &Report, index: usize, facts: &Facts) -> Vec<Line> {
-    let perplexities = perplexity(&report.baseline).zip(perplexity(&report.candidates[index]));
+    let candidate = &report.candidates[index];
+    let perplexities = perplexity(&report.baseline).zip(perplexity(candidate));
     let kept = facts.retention.zip(facts.perplexity_change).zip(perplexities);
     let mut lines = vec![kept.map_or_else(
-        || missing("Perplexity"),
+        || match perplexities {
+            Some(_) => line("Perplexity", "not comparable".to_owned(), String::new(), "missing"),
+            None => missing("Perplexity"),
+        },
         |((kept, c), (from, to))| {
             let detail = format!("{} → {}, {}", perplexity_text(from), perplexity_text(to), change(c));
             line("Perplexity", format!("{} kept", percent(kept)), detail, tone(c))
         },
     )];
-    let p99 = report.candidates[index].quality.as_ref().and_then(|quality| quality.kl_p99);
+    let p99 = candidate.quality.as_ref().and_then(|quality| quality.kl_p99);
     let p99 = p99.map_or(String::new(), |p99| format!(", 99th percentile {}", figure(p99)));
     lines.push(facts.kl.map_or_else(
         || missing("KL to the baseline"),
