@@ -112,6 +112,14 @@ fn a_speed_within_the_spread_is_no_gain() {
         let verdict = verdict(&baseline, &[candidate]);
         verdict.picks[0].gained.iter().find(|line| line.label == "Decoding").unwrap().figure.clone()
     };
+    let mut fast = entry("fast", 500, 10.0);
+    let mut baseline = entry("baseline", 1000, 10.0);
+    (baseline["speed"], fast["speed"]) = (steps(0.9, 1.0, 1.2), steps(0.4, 0.5, 0.6));
+    let headline = verdict(&baseline, &[fast]).headline;
+    assert!(
+        headline.starts_with("Take fast: 2.00× smaller and 2.00× faster at decoding with next to"),
+        "{headline}"
+    );
     assert_eq!(decoding(steps(0.4, 0.5, 0.6)), "2.00× faster");
     assert_eq!(decoding(steps(1.9, 2.0, 2.2)), "2.00× slower");
     assert_eq!(decoding(steps(0.4, 0.5, 1.1)), "no clear change");

@@ -71,13 +71,13 @@ pub(crate) fn next(candidate: &Entry, facts: &Facts, grade: Grade) -> Vec<String
              them in fewer bits."
         ));
     }
-    let decode = facts.decode.map(|pace| pace.claimed());
-    if facts.ratio.is_some_and(|ratio| ratio >= SMALLER) && decode.is_some_and(|up| up < FASTER) {
-        advice.push(
-            "Smaller, but not clearly faster here. If time matters, prune channels, heads or blocks, or measure on the machine \
-             that will run it."
-                .to_owned(),
-        );
+    let smaller = facts.ratio.is_some_and(|ratio| ratio >= SMALLER);
+    if let Some(pace) = facts.decode.filter(|pace| smaller && pace.claimed() < FASTER) {
+        let slower = pace.claimed() < 1.0 / FASTER;
+        advice.push(format!(
+            "Smaller, but {} here. If time matters, prune channels, heads or blocks, or measure on the machine that will run it.",
+            if slower { "slower" } else { "not clearly faster" }
+        ));
     }
     let learning = |note: &String| note.contains("still learning");
     if stages(candidate).iter().flat_map(|stage| &stage.notes).any(learning) {

@@ -11,6 +11,8 @@ use tenuis_metrics::efficiency;
 
 /// Changes below this, in percent, are called even.
 const EVEN: f64 = 1.0;
+/// The headline speaks of changes of speed from this ratio.
+const CLEARLY: f64 = 1.05;
 
 pub(super) fn headline(report: &Report, first: Option<&Pick>, facts: &[Facts]) -> String {
     let Some(pick) = first else {
@@ -34,7 +36,16 @@ pub(super) fn headline(report: &Report, first: Option<&Pick>, facts: &[Facts]) -
             pick.name, pick.grade_words
         );
     }
-    format!("Take {}: {size} with {}{kept}.", pick.name, pick.grade_words)
+    format!("Take {}: {size}{} with {}{kept}.", pick.name, time(own.decode), pick.grade_words)
+}
+
+/// What the headline says of the time of decoding: a clear change of more than a few percent, or nothing.
+fn time(decode: Option<Pace>) -> String {
+    match decode.map(|pace| pace.claimed()) {
+        Some(up) if up >= CLEARLY => format!(" and {} faster at decoding", ratio(up)),
+        Some(up) if up <= 1.0 / CLEARLY => format!(", but {} slower at decoding,", ratio(1.0 / up)),
+        _ => String::new(),
+    }
 }
 
 pub(super) fn pick(
