@@ -4,7 +4,7 @@
 //! shown as far as they are understood.
 
 use crate::error::ReportError;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -33,8 +33,48 @@ pub struct Report {
     /// What the reader should know.
     #[serde(default, deserialize_with = "or_default")]
     pub warnings: Vec<String>,
-    /// Limits that every candidate should keep, in whatever form.
-    pub constraints: Option<Value>,
+    /// What candidates had to meet.
+    #[serde(default, deserialize_with = "or_default")]
+    pub requirements: Vec<Requirement>,
+}
+
+/// A condition and what became of it.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Requirement {
+    /// The condition, such as `perplexity <= 1.03x baseline`.
+    pub requirement: String,
+    /// Every candidate, in the report's order.
+    #[serde(default, deserialize_with = "or_default")]
+    pub candidates: Vec<Judgement>,
+}
+
+/// A candidate before a condition.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// The candidate's name.
+    pub candidate: String,
+    /// Its figure.
+    pub value: Option<f64>,
+    /// What it was held against.
+    pub limit: Option<f64>,
+    /// Whether the condition holds.
+    pub verdict: Holds,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Holds {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// Something was not measured, which never counts as passed.
+    #[serde(other)]
+    Undecided,
 }
 
 /// The machine of a report.
@@ -113,9 +153,6 @@ pub struct Entry {
     pub memory: Option<Memory>,
     /// How it was made.
     pub compression: Option<Compression>,
-    /// Limits and whether they hold, in whatever form.
-    #[serde(alias = "gates")]
-    pub constraints: Option<Value>,
 }
 
 /// What a checkpoint weighs.

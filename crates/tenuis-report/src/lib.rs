@@ -39,13 +39,13 @@ mod verdict;
 pub use chart::{Bar, Heat, Point, Range, Scale, Scatter, Unit, bars, escape, heat, ranges};
 pub use compare::{CLEAR_ERRORS, Facts, Pace, TaskChange};
 pub use data::{
-    Compression, Distribution, Entry, Machine, Memory, Metric, Perplexity, Protocol, Quality, Report, SCHEMA,
-    Size, Source, Speed, SpeedProtocol, Stage, Task,
+    Compression, Distribution, Entry, Holds, Judgement, Machine, Memory, Metric, Perplexity, Protocol,
+    Quality, Report, Requirement, SCHEMA, Size, Source, Speed, SpeedProtocol, Stage, Task,
 };
 pub use error::{FrontError, ReportError};
 pub use format::bytes;
 pub use front::{dominates, front};
-pub use verdict::{Check, Grade, Line, Pick, Verdict, checks};
+pub use verdict::{Check, Grade, Line, Pick, Verdict};
 
 /// Makes the page of a report.
 ///

@@ -198,12 +198,15 @@ fn names_are_text_wherever_they_stand() {
     stage["skipped"] = json!([EVIL]);
     stage["metrics"][0]["key"] = format!("a.0.{EVIL}/weight_error").into();
     candidate["quality"]["tasks"] = json!({ EVIL: { "value": 0.5 } });
-    candidate["constraints"] = json!([{ "name": EVIL, "holds": true, "limit": EVIL }]);
     candidate["quality"]["slices"] = json!({ EVIL: { EVIL: 1.0 } });
     report["baseline"]["checkpoint"] = EVIL.into();
     report["baseline"]["quality"]["tasks"] = json!({ EVIL: { "value": 0.5 } });
     report["machine"]["cpu"] = EVIL.into();
     report["warnings"] = json!([EVIL]);
+    report["requirements"] = json!([{ "requirement": EVIL, "candidates": [] }]);
+    for index in [0, 1, 3, 4] {
+        report["candidates"][index]["name"] = format!("{index} {EVIL}").into();
+    }
     let page = render(&report).unwrap();
     assert_eq!(page.matches("<script>").count(), 1);
     assert_eq!(page.matches("</script>").count(), 1);
@@ -237,7 +240,7 @@ fn what_is_missing_is_called_so_and_never_invented() {
 
 #[test]
 fn any_optional_part_may_go() {
-    let parts = ["machine", "protocol", "version", "created_unix", "candidates", "warnings"];
+    let parts = ["machine", "protocol", "version", "created_unix", "candidates", "warnings", "requirements"];
     for part in parts {
         let mut report = demo();
         report.as_object_mut().unwrap().remove(part);
@@ -259,20 +262,50 @@ fn any_optional_part_may_go() {
     }
 }
 
+/// A requirement that every candidate of the demonstration meets, but for those at some places.
+fn requirement(text: &str, others: &[(usize, &str)]) -> Value {
+    let names = ["f16", "int8-rtn", "int4-rtn", "int4-gptq", "distilled"];
+    let judge = |(index, name): (usize, &&str)| {
+        let verdict = others.iter().find(|other| other.0 == index).map_or("yes", |other| other.1);
+        json!({ "candidate": name, "value": 2_483_176.0, "limit": 4e6, "verdict": verdict })
+    };
+    json!({ "requirement": text, "candidates": names.iter().enumerate().map(judge).collect::<Vec<_>>() })
+}
+
 #[test]
-fn a_broken_limit_takes_a_candidate_out_and_is_told() {
+fn a_requirement_that_does_not_hold_takes_a_candidate_out_and_is_told() {
     let mut report = demo();
-    report["candidates"][3]["constraints"] = json!([{ "name": "size", "holds": false, "limit": "2 MiB" }, { "metric": "perplexity", "passed": true }]);
-    report["candidates"][2]["constraints"] = json!({ "size": true, "latency": "1 ms" });
+    report["requirements"] = json!([requirement("bytes <= 4e6", &[(3, "no")])]);
     with_page(&render(&report).unwrap(), |root| {
         let verdict = text(section(root, "verdict").unwrap());
-        assert!(!verdict.contains("Take int4-gptq"), "{verdict}");
-        assert!(verdict.contains("holds size") && verdict.contains("not judged latency"), "{verdict}");
+        assert!(verdict.contains("Take int4-rtn"), "{verdict}");
+        assert!(
+            verdict.contains("holds bytes <= 4e6 measured 2.37\u{a0}MiB, limit 3.81\u{a0}MiB"),
+            "{verdict}"
+        );
     });
-    for candidate in report["candidates"].as_array_mut().unwrap() {
-        candidate["constraints"] = json!([{ "name": "size", "holds": false }]);
-    }
-    assert!(render(&report).unwrap().contains("No candidate keeps the limits that were set."));
+    // What was not measured never counts as passed.
+    report["requirements"] = json!([requirement("kl_mean < 1", &[(2, "undecided"), (3, "undecided")])]);
+    assert!(!render(&report).unwrap().contains("Take int4"));
+    report["requirements"] = json!([{ "requirement": "ratio > 9", "candidates": [] }]);
+    with_page(&render(&report).unwrap(), |root| {
+        let verdict = text(section(root, "verdict").unwrap());
+        assert!(verdict.contains("No candidate meets the requirements."), "{verdict}");
+        assert_eq!(
+            verdict.matches("undecided not measured, limit not known").count(),
+            5,
+            "who misses what is told"
+        );
+    });
+}
+
+#[test]
+fn a_judgement_belongs_to_the_candidate_of_its_name() {
+    let mut report = demo();
+    let mut judged = requirement("bytes <= 4e6", &[(3, "no")]);
+    judged["candidates"].as_array_mut().unwrap().reverse();
+    report["requirements"] = json!([judged]);
+    assert!(render(&report).unwrap().contains("Take int4-rtn"));
 }
 
 #[test]

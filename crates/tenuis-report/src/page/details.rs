@@ -51,7 +51,9 @@ fn made(entry: &Entry) -> String {
     let params = entry.size.params;
     let nonzero = params.zip(entry.size.nonzero_params).filter(|(all, nonzero)| nonzero < all);
     listed([
-        Some(time.map_or("Time was not recorded".to_owned(), |time| format!("Made in {}", seconds(time)))),
+        Some(time.map_or("How long it took was not recorded".to_owned(), |time| {
+            format!("Made in {}", seconds(time))
+        })),
         reused.then(|| "found finished and used again".to_owned()),
         params.map(|params| format!("{} weights", count(params as f64))),
         nonzero.map(|(all, nonzero)| format!("{} of them not zero", share(nonzero as f64 / all as f64))),

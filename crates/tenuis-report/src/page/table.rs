@@ -2,12 +2,13 @@
 
 use crate::compare::{Facts, bits_per_weight, decode_seconds, divergence, file_bytes, peak, perplexity};
 use crate::data::{Distribution, Entry, Report};
-use crate::format::{bytes, change, figure, percent, ratio, seconds, share};
+use crate::format::{bytes, change, count, figure, percent, ratio, seconds, share};
 use crate::front;
-use crate::verdict::Grade;
+use crate::verdict::{Grade, score};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use tenuis_metrics::Direction::LowerIsBetter;
+use tenuis_metrics::efficiency;
 
 /// A table.
 #[derive(Debug, Serialize)]
@@ -71,7 +72,7 @@ pub(super) fn table(report: &Report, facts: &[Facts]) -> Table {
         name: entry.name.clone(),
         baseline: index == 0,
         dominated: !on,
-        cells: cells(entry, facts, &tasks, *on, index == 0),
+        cells: cells(report, entry, facts, &tasks, *on),
     });
     Table {
         rows: rows.collect(),
@@ -102,18 +103,21 @@ fn columns(tasks: &BTreeSet<&String>) -> Vec<(String, String)> {
         column("Change", "change of the time of a prefill"),
         column("Peak memory", "beyond an empty process"),
         column("Change", "change of the peak memory"),
+        column("Efficiency", "perplexity kept ÷ fraction of the bytes, in percent; the baseline has 100"),
+        column("Score", "weighted score of what was measured, 0 to 1; the baseline has 0.5"),
         column("Front", "whether no other model is as good in everything and better in something"),
     ]);
     columns
 }
 
 fn cells(
+    report: &Report,
     entry: &Entry,
     facts: &Facts,
     tasks: &BTreeSet<&String>,
     on_front: bool,
-    baseline: bool,
 ) -> Vec<Cell> {
+    let baseline = std::ptr::eq(entry, &raw const report.baseline);
     let quality = entry.quality.as_ref();
     let speed = |pick: fn(&crate::data::Speed) -> Option<&Distribution>| {
         entry.speed.as_ref().and_then(pick).and_then(|distribution| distribution.median)
@@ -122,6 +126,7 @@ fn cells(
     let loss = format!("{grade:?}").to_lowercase();
     let loss = if baseline { dash() } else { Cell { text: loss, sort: Some(f64::from(grade as u8)) } };
     let change_of = |value: Option<f64>| if baseline { dash() } else { cell(value, change) };
+    let worth = facts.retention.zip(facts.fraction).and_then(|(kept, part)| efficiency(kept, part).ok());
     let mut cells = vec![
         cell(Some(entry.size.bytes as f64), bytes),
         cell(facts.ratio, ratio),
@@ -134,9 +139,9 @@ fn cells(
         cell(quality.and_then(|q| q.kl_mean), figure),
         cell(quality.and_then(|q| q.top1_agreement), share),
     ];
-    let score =
+    let task =
         |name: &&String| cell(quality.and_then(|q| q.tasks.get(*name)).and_then(|task| task.value), share);
-    cells.extend(tasks.iter().map(score));
+    cells.extend(tasks.iter().map(task));
     cells.extend([
         cell(speed(|s| s.decode_step_seconds.as_ref()), seconds),
         change_of(facts.decode.map(|pace| pace.change)),
@@ -144,6 +149,8 @@ fn cells(
         change_of(facts.prefill.map(|pace| pace.change)),
         cell(peak(entry), bytes),
         change_of(facts.memory_change()),
+        cell(worth, |value| format!("{}\u{a0}%", count(value))),
+        cell(score(report, facts), |value| format!("{value:.3}")),
         Cell {
             text: if on_front { "yes" } else { "dominated" }.to_owned(),
             sort: Some(f64::from(u8::from(!on_front))),

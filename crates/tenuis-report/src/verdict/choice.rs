@@ -2,7 +2,7 @@
 
 use super::{Check, Grade};
 use crate::compare::{Facts, perplexity};
-use crate::data::Report;
+use crate::data::{Holds, Report};
 use tenuis_metrics::{Criteria, Direction, Weights};
 
 /// Below this ratio a candidate is not smaller.
@@ -18,7 +18,7 @@ pub(super) fn choose(
     checks: &[Vec<Check>],
 ) -> Vec<(usize, Vec<&'static str>)> {
     let grades: Vec<Grade> = facts.iter().map(Grade::of).collect();
-    let holds = |i: usize| checks[i].iter().all(|check| check.holds != Some(false));
+    let holds = |i: usize| checks[i].iter().all(|check| check.holds == Holds::Yes);
     let allowed: Vec<usize> = (0..facts.len()).filter(|&i| holds(i)).collect();
     let keeps = |i: &usize| grades[*i] <= Grade::Slight;
     let smaller = |i: &usize| facts[*i].ratio.is_some_and(|ratio| ratio >= SMALLER);

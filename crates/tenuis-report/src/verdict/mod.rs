@@ -2,14 +2,15 @@
 
 mod advice;
 mod choice;
-mod constraints;
 mod devices;
 mod grade;
+mod requirements;
 mod words;
 
 pub(crate) use advice::recipe_bits;
-pub use constraints::{Check, checks};
+pub(crate) use choice::score;
 pub use grade::Grade;
+pub use requirements::Check;
 
 use crate::compare::Facts;
 use crate::data::Report;
@@ -23,6 +24,8 @@ pub struct Verdict {
     pub headline: String,
     /// The candidates to look at first, the recommended one in front; at most three.
     pub picks: Vec<Pick>,
+    /// Every candidate's name and its requirements, where there are any.
+    pub checks: Vec<(String, Vec<Check>)>,
     /// What a reader should have measured besides.
     pub missing: Vec<String>,
 }
@@ -47,7 +50,7 @@ pub struct Pick {
     pub lost: Vec<Line>,
     /// The one beside the other.
     pub trade_off: String,
-    /// The limits and whether they hold.
+    /// What it had to meet.
     pub checks: Vec<Check>,
     /// Where it fits.
     pub devices: String,
@@ -73,7 +76,7 @@ impl Verdict {
     /// Judges a report by the rules of `docs/report.md`.
     pub fn of(report: &Report) -> Self {
         let facts: Vec<Facts> = report.candidates.iter().map(|c| Facts::of(&report.baseline, c)).collect();
-        let checks: Vec<Vec<Check>> = report.candidates.iter().map(|c| limits(report, c)).collect();
+        let checks: Vec<Vec<Check>> = (0..facts.len()).map(|i| requirements::checks(report, i)).collect();
         let chosen = choice::choose(report, &facts, &checks);
         let picks: Vec<Pick> = chosen
             .iter()
@@ -82,12 +85,8 @@ impl Verdict {
             })
             .collect();
         let headline = words::headline(report, picks.first(), &facts);
-        Self { headline, picks, missing: advice::missing(report) }
+        let named = report.candidates.iter().map(|candidate| candidate.name.clone()).zip(checks);
+        let checks = if report.requirements.is_empty() { Vec::new() } else { named.collect() };
+        Self { headline, picks, checks, missing: advice::missing(report) }
     }
-}
-
-/// A candidate's own limits, or those of the report, which are then not judged.
-fn limits(report: &Report, candidate: &crate::data::Entry) -> Vec<Check> {
-    let own = candidate.constraints.as_ref().or(report.constraints.as_ref());
-    own.map(checks).unwrap_or_default()
 }

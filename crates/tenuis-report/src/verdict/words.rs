@@ -19,7 +19,7 @@ pub(super) fn headline(report: &Report, first: Option<&Pick>, facts: &[Facts]) -
         return if report.candidates.is_empty() {
             "There is no candidate: only the baseline was measured.".to_owned()
         } else {
-            "No candidate keeps the limits that were set.".to_owned()
+            "No candidate meets the requirements.".to_owned()
         };
     };
     let own = &facts[pick.index];
