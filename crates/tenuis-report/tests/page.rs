@@ -1,0 +1,351 @@
+//! The page of a real report, read back with a strict parser: what is not well formed does not get past it.
+
+use roxmltree::{Document, Node};
+use serde_json::{Value, json};
+use tenuis_report::{ReportError, Verdict, render, render_str};
+
+const DEMO: &str = include_str!("data/demo.json");
+/// The largest page of a report of five candidates, in bytes.
+const LARGEST: usize = 200_000;
+
+fn demo() -> Value {
+    serde_json::from_str(DEMO).expect("the demonstration's report")
+}
+
+/// The smallest report there is.
+fn bare() -> Value {
+    json!({
+        "schema": "tenuis.report/1",
+        "baseline": { "name": "baseline", "size": { "bytes": 4000 } },
+        "candidates": [{ "name": "small", "size": { "bytes": 1000 } }],
+    })
+}
+
+/// Reads a page; the document type, which XML has none of, goes first.
+fn with_page<T>(page: &str, look: impl FnOnce(Node<'_, '_>) -> T) -> T {
+    let body = page.strip_prefix("<!DOCTYPE html>").expect("a document type");
+    let document = Document::parse(body).unwrap_or_else(|error| panic!("not well formed: {error}"));
+    look(document.root_element())
+}
+
+fn text(node: Node<'_, '_>) -> String {
+    node.descendants().filter(Node::is_text).filter_map(|n| n.text()).collect()
+}
+
+fn of_class<'a>(node: Node<'a, 'a>, class: &str) -> Vec<Node<'a, 'a>> {
+    let has = |n: &Node<'_, '_>| n.attribute("class").is_some_and(|c| c.split(' ').any(|one| one == class));
+    node.descendants().filter(has).collect()
+}
+
+fn section<'a>(root: Node<'a, 'a>, id: &str) -> Option<Node<'a, 'a>> {
+    root.descendants().find(|n| n.attribute("id") == Some(id))
+}
+
+#[test]
+fn a_real_report_has_every_section_in_order() {
+    let page = render_str(DEMO).unwrap();
+    assert!(page.len() < LARGEST, "{} bytes", page.len());
+    with_page(&page, |root| {
+        let ids: Vec<_> = root
+            .descendants()
+            .filter(|n| n.has_tag_name("section"))
+            .filter_map(|n| n.attribute("id"))
+            .collect();
+        let expected = [
+            "verdict",
+            "comparison",
+            "fronts",
+            "changes",
+            "latency",
+            "layers",
+            "candidates",
+            "literature",
+            "protocol",
+        ];
+        assert_eq!(ids, expected);
+        let title = root.descendants().find(|n| n.has_tag_name("title")).unwrap();
+        assert_eq!(text(title), "Compression report: model");
+        assert_eq!(root.attribute("lang"), Some("en"));
+    });
+}
+
+#[test]
+fn the_verdict_says_what_was_gained_and_lost() {
+    let report = demo();
+    let verdict = Verdict::of(&serde_json::from_value(report).unwrap());
+    let pick = &verdict.picks[0];
+    assert_eq!(
+        verdict.headline,
+        "Take int4-gptq: 2.64× smaller with next to no loss (99.90\u{a0}% of the perplexity is kept)."
+    );
+    assert_eq!(pick.roles, ["recommended", "smallest that keeps its quality"]);
+    let figure = |label: &str| {
+        let line = pick.gained.iter().chain(&pick.lost).find(|line| line.label == label);
+        line.unwrap_or_else(|| panic!("no {label}")).figure.clone()
+    };
+    assert_eq!(figure("Size"), "2.64× smaller");
+    // 1.42 ms and 1.09 ms, but each lies within the other's spread.
+    assert_eq!(figure("Decoding"), "no clear change");
+    assert_eq!(figure("Top-1 agreement"), "98.06\u{a0}%");
+    assert_eq!(figure("Task cloze"), "0.00\u{a0}points");
+    assert!(pick.devices.contains("embedded board with 128 MiB"), "{}", pick.devices);
+    assert!(verdict.missing.is_empty(), "{:?}", verdict.missing);
+}
+
+#[test]
+fn the_table_has_the_baseline_first_and_sorts_by_numbers() {
+    with_page(&render_str(DEMO).unwrap(), |root| {
+        let table = section(root, "comparison").unwrap();
+        let heads =
+            table.descendants().filter(|n| n.has_tag_name("th") && n.attribute("scope") == Some("col"));
+        let heads: Vec<_> = heads.collect();
+        assert!(heads.iter().all(|head| head.attribute("aria-sort") == Some("none")));
+        let rows: Vec<_> = table.descendants().filter(|n| n.has_tag_name("tr")).skip(1).collect();
+        assert_eq!(rows.len(), 6);
+        assert!(rows[0].attribute("class").is_some_and(|class| class.starts_with("baseline")));
+        for row in &rows {
+            let cells: Vec<_> = row.children().filter(Node::is_element).collect();
+            assert_eq!(cells.len(), heads.len());
+            for cell in &cells[1..] {
+                let sort = cell.attribute("data-sort");
+                assert!(sort.is_none_or(|sort| sort.parse::<f64>().is_ok()), "{sort:?}");
+                assert_eq!(sort.is_none(), text(*cell) == "–");
+            }
+        }
+        let ours = text(rows[4]);
+        assert!(ours.contains("2.64×") && ours.contains("37.84\u{a0}%"), "both ratio and fraction: {ours}");
+    });
+}
+
+#[test]
+fn dominated_points_are_grey_and_the_front_is_drawn() {
+    with_page(&render_str(DEMO).unwrap(), |root| {
+        let charts = section(root, "fronts").unwrap();
+        let charts: Vec<_> = charts.descendants().filter(|n| n.has_tag_name("svg")).collect();
+        assert_eq!(charts.len(), 3);
+        // Against size, int4-gptq loses less than int4-rtn at the same bytes, and distilled is larger and worse.
+        let grey: Vec<String> = of_class(charts[0], "dominated").into_iter().map(text).collect();
+        assert_eq!(grey.len(), 2, "{grey:?}");
+        assert!(grey[0].starts_with("int4-rtn") && grey[1].starts_with("distilled"), "{grey:?}");
+        assert_eq!(of_class(charts[0], "front").len(), 1);
+        for chart in &charts {
+            assert_eq!(chart.attribute("role"), Some("img"));
+            assert!(chart.attribute("aria-label").is_some_and(|label| label.contains("Not dominated")));
+            assert!(of_class(*chart, "tick").len() >= 4);
+        }
+    });
+}
+
+#[test]
+fn labels_do_not_cover_each_other() {
+    with_page(&render_str(DEMO).unwrap(), |root| {
+        for chart in section(root, "fronts").unwrap().descendants().filter(|n| n.has_tag_name("svg")) {
+            let number = |n: Node<'_, '_>, name| n.attribute(name).unwrap().parse::<f64>().unwrap();
+            let rectangle = |n: Node<'_, '_>| {
+                let width = text(n).chars().count() as f64 * 7.0;
+                let left = match n.attribute("text-anchor") {
+                    Some("start") => 0.0,
+                    Some("end") => width,
+                    _ => width / 2.0,
+                };
+                (number(n, "x") - left, number(n, "y"), width)
+            };
+            let boxes: Vec<_> = of_class(chart, "label").into_iter().map(rectangle).collect();
+            assert!(boxes.len() > 3);
+            for (index, a) in boxes.iter().enumerate() {
+                for b in &boxes[index + 1..] {
+                    let apart = a.0 + a.2 <= b.0 || b.0 + b.2 <= a.0 || (a.1 - b.1).abs() >= 11.0;
+                    assert!(apart, "{a:?} and {b:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_is_loaded_from_anywhere() {
+    let page = render_str(DEMO).unwrap();
+    with_page(&page, |root| {
+        for node in root.descendants().filter(Node::is_element) {
+            assert!(!["link", "img", "iframe", "object", "embed", "base"].contains(&node.tag_name().name()));
+            for attribute in node.attributes() {
+                assert!(
+                    !["src", "href", "srcset", "style"].contains(&attribute.name()),
+                    "{}",
+                    attribute.name()
+                );
+                assert!(!attribute.name().starts_with("on"));
+            }
+        }
+    });
+    for word in ["http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest"] {
+        assert!(!page.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn names_are_text_wherever_they_stand() {
+    const EVIL: &str = "</script><img src=x onerror='alert(1)'>&\"\u{1}{{ 7*7 }}";
+    let mut report = demo();
+    let candidate = &mut report["candidates"][2];
+    candidate["name"] = EVIL.into();
+    candidate["checkpoint"] = EVIL.into();
+    candidate["recipe"] = EVIL.into();
+    let stage = &mut candidate["compression"]["stages"][0];
+    stage["technique"] = EVIL.into();
+    stage["notes"] = json!([EVIL]);
+    stage["warnings"] = json!([EVIL]);
+    stage["skipped"] = json!([EVIL]);
+    stage["metrics"][0]["key"] = format!("a.0.{EVIL}/weight_error").into();
+    candidate["quality"]["tasks"] = json!({ EVIL: { "value": 0.5 } });
+    candidate["quality"]["slices"] = json!({ EVIL: { EVIL: 1.0 } });
+    report["baseline"]["checkpoint"] = EVIL.into();
+    report["baseline"]["quality"]["tasks"] = json!({ EVIL: { "value": 0.5 } });
+    report["machine"]["cpu"] = EVIL.into();
+    report["warnings"] = json!([EVIL]);
+    report["requirements"] = json!([{ "requirement": EVIL, "candidates": [] }]);
+    for index in [0, 1, 3, 4] {
+        report["candidates"][index]["name"] = format!("{index} {EVIL}").into();
+    }
+    let page = render(&report).unwrap();
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert_eq!(page.matches("</script>").count(), 1);
+    assert!(!page.contains("<img"));
+    with_page(&page, |root| {
+        let named =
+            root.descendants().filter(|n| n.is_text() && n.text().is_some_and(|t| t.contains("{{ 7*7 }}")));
+        assert!(named.count() > 10);
+    });
+}
+
+#[test]
+fn what_is_missing_is_called_so_and_never_invented() {
+    let page = render(&bare()).unwrap();
+    with_page(&page, |root| {
+        let verdict = text(section(root, "verdict").unwrap());
+        assert!(verdict.contains("Take small: 4.00× smaller with loss not measured"), "{verdict}");
+        assert!(verdict.contains("memory was not measured"));
+        let missing = of_class(root, "missing");
+        assert_eq!(missing.len(), 7);
+        assert!(missing.iter().all(|line| text(*line).contains("not measured")));
+        for id in ["fronts", "latency", "layers", "literature", "slices"] {
+            assert!(section(root, id).is_none(), "{id}");
+        }
+        assert!(text(section(root, "protocol").unwrap()).contains("not recorded"));
+    });
+    for word in ["NaN", "inf ", "null", "undefined"] {
+        assert!(!with_page(&page, |root| text(section(root, "verdict").unwrap())).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn any_optional_part_may_go() {
+    let parts = ["machine", "protocol", "version", "created_unix", "candidates", "warnings", "requirements"];
+    for part in parts {
+        let mut report = demo();
+        report.as_object_mut().unwrap().remove(part);
+        with_page(&render(&report).unwrap(), |_| ());
+        report[part] = Value::Null;
+        with_page(&render(&report).unwrap(), |_| ());
+    }
+    for part in ["recipe", "checkpoint", "quality", "speed", "memory", "compression"] {
+        for of in ["baseline", "candidate", "both"] {
+            let mut report = demo();
+            if of != "candidate" {
+                report["baseline"][part] = Value::Null;
+            }
+            if of != "baseline" {
+                report["candidates"][3][part] = Value::Null;
+            }
+            with_page(&render(&report).unwrap(), |_| ());
+        }
+    }
+}
+
+/// A requirement that every candidate of the demonstration meets, but for those at some places.
+fn requirement(text: &str, others: &[(usize, &str)]) -> Value {
+    let names = ["f16", "int8-rtn", "int4-rtn", "int4-gptq", "distilled"];
+    let judge = |(index, name): (usize, &&str)| {
+        let verdict = others.iter().find(|other| other.0 == index).map_or("yes", |other| other.1);
+        json!({ "candidate": name, "value": 2_483_176.0, "limit": 4e6, "verdict": verdict })
+    };
+    json!({ "requirement": text, "candidates": names.iter().enumerate().map(judge).collect::<Vec<_>>() })
+}
+
+#[test]
+fn a_requirement_that_does_not_hold_takes_a_candidate_out_and_is_told() {
+    let mut report = demo();
+    report["requirements"] = json!([requirement("bytes <= 4e6", &[(3, "no")])]);
+    with_page(&render(&report).unwrap(), |root| {
+        let verdict = text(section(root, "verdict").unwrap());
+        assert!(verdict.contains("Take int4-rtn"), "{verdict}");
+        assert!(
+            verdict.contains("holds bytes <= 4e6 measured 2.37\u{a0}MiB, limit 3.81\u{a0}MiB"),
+            "{verdict}"
+        );
+    });
+    // What was not measured never counts as passed.
+    report["requirements"] = json!([requirement("kl_mean < 1", &[(2, "undecided"), (3, "undecided")])]);
+    assert!(!render(&report).unwrap().contains("Take int4"));
+    report["requirements"] = json!([{ "requirement": "ratio > 9", "candidates": [] }]);
+    with_page(&render(&report).unwrap(), |root| {
+        let verdict = text(section(root, "verdict").unwrap());
+        assert!(verdict.contains("No candidate meets the requirements."), "{verdict}");
+        assert_eq!(
+            verdict.matches("undecided not measured, limit not known").count(),
+            5,
+            "who misses what is told"
+        );
+    });
+}
+
+#[test]
+fn a_judgement_belongs_to_the_candidate_of_its_name() {
+    let mut report = demo();
+    let mut judged = requirement("bytes <= 4e6", &[(3, "no")]);
+    judged["candidates"].as_array_mut().unwrap().reverse();
+    report["requirements"] = json!([judged]);
+    assert!(render(&report).unwrap().contains("Take int4-rtn"));
+}
+
+#[test]
+fn slices_become_tables() {
+    let mut report = demo();
+    report["candidates"][0]["quality"]["slices"] = json!([{ "name": "code", "perplexity": { "value": 2.5 }, "kl_mean": 0.1 }, { "name": "prose", "kl_mean": 0.2 }]);
+    with_page(&render(&report).unwrap(), |root| {
+        let slices = text(section(root, "slices").unwrap());
+        assert!(
+            slices.contains("code") && slices.contains("2.500") && slices.contains("kl mean"),
+            "{slices}"
+        );
+    });
+}
+
+#[test]
+fn errors_name_the_field() {
+    let mut report = demo();
+    report["candidates"][1]["size"]["bytes"] = "many".into();
+    let error = render(&report).unwrap_err();
+    assert!(
+        matches!(&error, ReportError::Field { field, .. } if field == "candidates[1].size.bytes"),
+        "{error}"
+    );
+    let mut report = demo();
+    report["candidates"][1]["size"].as_object_mut().unwrap().remove("bytes");
+    let message = render(&report).unwrap_err().to_string();
+    assert!(message.contains("candidates[1].size") && message.contains("bytes"), "{message}");
+    let mut report = demo();
+    report["schema"] = "tenuis.report/2".into();
+    assert!(matches!(render(&report).unwrap_err(), ReportError::Schema { .. }));
+    assert!(matches!(render_str("{").unwrap_err(), ReportError::Json(_)));
+    let error = render(&json!({})).unwrap_err();
+    assert!(error.to_string().contains("schema"), "{error}");
+}
+
+#[test]
+fn fields_of_later_versions_are_ignored() {
+    let mut report = demo();
+    report["lineage"] = json!({ "parents": [1, 2] });
+    report["candidates"][0]["quality"]["calibration_error"] = json!({ "ece": 0.01 });
+    assert_eq!(render(&report).unwrap(), render(&demo()).unwrap());
+}
