@@ -352,6 +352,13 @@ fn others_are_compared_and_conditions_judged() {
     assert!(found["candidates"][0]["compression"].is_null());
     let schema: Value = serde_json::from_str(&tenuis(&["schema"]).succeeded().stdout).unwrap();
     assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&found));
+    // The page stands by itself, and is made again from the numbers.
+    let page = fixture.path("out").join("report.html");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("made") && !html.contains("src=\"http"), "a page of its own");
+    std::fs::remove_file(&page).unwrap();
+    let _ = tenuis(&["report", &out]).succeeded();
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), html);
     // The model is named, a recipe runs beside what exists, and what was not measured is not passed.
     let more = ["--model", &model, "--compare", &made, "--recipe", "f16", "--require", "peak_memory <= 1e12"];
     run(&more).failed_with(10, &["2 required conditions"]);

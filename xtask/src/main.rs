@@ -72,6 +72,9 @@ enum Task {
     /// Train a model on a text (`tenuis train`)
     #[command(disable_help_flag = true)]
     Train(Rest),
+    /// Write a report's pages again (`tenuis report`)
+    #[command(disable_help_flag = true)]
+    Report(Rest),
     /// Score predictions by a metric (`tenuis metrics`)
     #[command(disable_help_flag = true)]
     Metrics(Rest),
@@ -176,6 +179,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Generate(rest) => tenuis(Some("generate"), rest),
         Task::Logits(rest) => tenuis(Some("logits"), rest),
         Task::Train(rest) => tenuis(Some("train"), rest),
+        Task::Report(rest) => tenuis(Some("report"), rest),
         Task::Metrics(rest) => tenuis(Some("metrics"), rest),
         Task::Ratings(rest) => tenuis(Some("ratings"), rest),
         Task::Plugins(rest) => tenuis(Some("plugins"), rest),

@@ -32,6 +32,7 @@ pub(crate) enum Command {
     Logits(LogitsArgs),
     Train(TrainArgs),
     Plugins(PluginsArgs),
+    Report(ReportArgs),
     Metrics(MetricsArgs),
     Ratings(RatingsArgs),
     /// Print the JSON Schema of report.json.
@@ -79,7 +80,7 @@ pub(crate) struct EvalArgs {
     /// The UTF-8 text that techniques such as GPTQ are calibrated on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) calib: Option<PathBuf>,
-    /// Where report and candidates go: report.json, report.md and one checkpoint directory per recipe.
+    /// Where report and candidates go: report.json, report.md, report.html and one checkpoint directory per recipe.
     #[arg(long, value_name = "DIR", default_value = "tenuis-out")]
     pub(crate) out: PathBuf,
     /// Tokens per evaluation window [default: 2048 or the model's positions, whichever is less].
@@ -335,6 +336,15 @@ pub(crate) enum PluginsAction {
         #[command(flatten)]
         plugins: PluginDirArgs,
     },
+}
+
+/// Write report.md and report.html again from a report.json.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tenuis report tenuis-out")]
+pub(crate) struct ReportArgs {
+    /// The directory that holds report.json.
+    pub(crate) dir: PathBuf,
 }
 
 /// Score predictions, whatever made them, by a metric.

@@ -97,7 +97,7 @@ impl From<RunError> for Failure {
             RunError::Storage(e) => storage_code(e),
             RunError::Model(e) => model_code(e),
             RunError::Export(e) => export_code(e),
-            RunError::RoundTrip { .. } => Code::Output,
+            RunError::RoundTrip { .. } | RunError::Page(_) => Code::Output,
             RunError::Eval(e) => eval_code(e),
             RunError::Recipe(_) | RunError::DuplicateName { .. } => Code::Recipe,
             RunError::Technique { .. }

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Logits(logits) => commands::logits::run(&logits),
         Command::Train(train) => commands::train::run(&train),
         Command::Plugins(plugins) => commands::plugins::run(&plugins),
+        Command::Report(report) => commands::report::run(&report),
         Command::Metrics(metrics) => commands::metrics::run(&metrics),
         Command::Ratings(ratings) => commands::ratings::run(&ratings),
         Command::Schema => commands::schema::run(),

@@ -186,6 +186,9 @@ pub enum RunError {
         /// Those of the student.
         expected: usize,
     },
+    /// The report could not be made into a page.
+    #[error("report.html: {0}")]
+    Page(#[source] tenuis_report::ReportError),
     /// A checkpoint to compare with has another vocabulary.
     #[error("{}: has {found} tokens and the model {expected}; only models of one tokenizer can be compared", dir.display())]
     OtherVocabulary {

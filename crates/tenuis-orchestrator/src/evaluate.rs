@@ -288,14 +288,21 @@ fn measure_memory<'a>(
     Ok(memories)
 }
 
-/// Writes `report.json` and `report.md` into a directory, each whole or not at all.
+/// Writes `report.json`, `report.md` and `report.html` into a directory, each whole or not at all.
 ///
 /// # Errors
-/// [`RunError::File`].
+/// [`RunError::File`], [`RunError::Page`].
 pub fn write_report(report: &Report, out: &Path) -> Result<(), RunError> {
-    let json = serde_json::to_string_pretty(report)
-        .map_err(|e| RunError::File { path: out.join("report.json"), source: e.into() })?;
-    for (name, text) in [("report.json", json + "\n"), ("report.md", report.to_markdown())] {
+    let file = |name: &str| {
+        let path = out.join(name);
+        move |source: std::io::Error| RunError::File { path, source }
+    };
+    let value = serde_json::to_value(report).map_err(|e| file("report.json")(e.into()))?;
+    let json = serde_json::to_string_pretty(&value).map_err(|e| file("report.json")(e.into()))?;
+    let html = tenuis_report::render(&value).map_err(RunError::Page)?;
+    for (name, text) in
+        [("report.json", json + "\n"), ("report.md", report.to_markdown()), ("report.html", html)]
+    {
         let path = out.join(name);
         let temporary = out.join(format!(".{name}.tmp"));
         std::fs::write(&temporary, text)

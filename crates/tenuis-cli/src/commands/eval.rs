@@ -155,6 +155,6 @@ fn footer(report: &Report, out: &std::path::Path) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "note: {warning}");
     }
-    let _ = writeln!(text, "report: {} and report.md", out.join("report.json").display());
+    let _ = writeln!(text, "report: {}, report.md and report.html", out.join("report.json").display());
     text
 }

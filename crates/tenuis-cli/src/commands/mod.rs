@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 pub(crate) mod plugins;
 pub(crate) mod probe;
 pub(crate) mod ratings;
+pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod train;
 
