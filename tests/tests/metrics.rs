@@ -63,11 +63,8 @@ fn a_file_is_scored_and_two_are_compared() {
 fn ratings_come_back_with_their_owners() {
     let dir = tempfile::tempdir().unwrap();
     let outputs = |name: &str, text: &str| {
-        let rows: String = (0..4)
-            .map(|i| {
-                format!("{{\"item\": \"i{i}\", \"prompt\": \"p{i}\", \"prediction\": \"{text} {i}\"}}\n")
-            })
-            .collect();
+        let row = |i| format!("{{\"item\": \"i{i}\", \"prompt\": \"p{i}\", \"prediction\": \"{text} {i}\"}}");
+        let rows = (0..4).map(row).collect::<Vec<_>>().join("\n");
         write(dir.path(), name, &rows)
     };
     let (dense, int4) = (outputs("dense.jsonl", "fine"), outputs("int4.jsonl", "poor"));
