@@ -10,7 +10,7 @@
 //!
 //! A weight that a format cannot hold is decoded to f16 and reported with the reason. One matrix at a time is in memory.
 //!
-//! [`write`] leaves a [`Sealed`](tenuis_core::checkpoint::Sealed) directory: complete, and not yet at its path, so that
+//! [`write()`] leaves a [`tenuis_core::checkpoint::Sealed`] directory: complete, and not yet at its path, so that
 //! whoever asked for it can open it and compare before it counts.
 
 mod dense;
