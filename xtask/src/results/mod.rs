@@ -32,7 +32,14 @@ cargo xtask results
 Recipes and reports stay in the directory that it names. *Size* is the weight files on disk, *ratio* the model's size through the
 candidate's. *KL* is the mean divergence KL(model ‖ candidate) in nats per token and *top-1* how often both expect the same
 token; perplexity alone hides damage. Speeds are medians of a few rounds on a small model, where a token's work is little beside
-what it costs to come to it: they say that a form can be computed on, and little about models of billions of parameters.
+what it costs to come to it: they say that a form can be computed on, and little about models of billions of parameters. Where
+the same weights stand at very different speeds, something else ran beside the measurement.
+
+What to expect: GPTQ and AWQ below rounding to nearest; SparseGPT at most Wanda, and Wanda below magnitude; SVD-LLM far below SVD, and
+its budget over all layers below the same rank in each. At two bits GPTQ may be worse than rounding: a symmetric grid has four
+steps that span the largest weight, so that most weights round to zero and what they lose is passed on to weights that cannot take it. AWQ
+searches for a clipped grid and is far better there. Where a method that looks at activations gains nothing, the model is small: its
+channels differ little. A student that has seen 200 steps has learned its teacher's usual answers first; tasks show what is missing.
 ";
 
 /// A model that is measured.
