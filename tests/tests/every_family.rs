@@ -195,3 +195,30 @@ fn techniques_work_on_every_family() {
         run(name);
     }
 }
+
+/// Tokens are counted for each expert: one that saw too few is rounded to nearest and named, the others are not.
+#[test]
+fn starved_experts_are_counted_and_named() {
+    let fixture = Fixture::new("mixtral");
+    let run = |name: &str, samples: usize| {
+        let recipe = fixture.path(&format!("{name}.toml"));
+        let text = format!(
+            "name = \"{name}\"\ncalibration = {{ samples = {samples}, seq_len = 8 }}\n[[stages]]\ntechnique = \"gptq\"\n\
+             options = {{ bits = 4, group_size = 32 }}\n"
+        );
+        std::fs::write(&recipe, text).unwrap();
+        let paths =
+            [&fixture.model, &recipe, &fixture.calib, &fixture.path(name)].map(|p| p.display().to_string());
+        let [model, recipe, calib, out] = &paths;
+        let args = ["compress", "--model", model, "--recipe", recipe, "--calib", calib, "--out", out];
+        tenuis(&args).succeeded().stderr
+    };
+    let starved = run("starved", 1);
+    for part in
+        [".experts.0.w1: rounded to nearest instead of GPTQ: only", "calibration rows for 64 input features"]
+    {
+        assert!(starved.contains(part), "{part}: {starved}");
+    }
+    let fed = run("fed", 100);
+    assert!(!fed.contains("rounded to nearest"), "{fed}");
+}
