@@ -6,8 +6,8 @@ use crate::support::{
 };
 use tenuis_distill::{LoraConfig, Network, Objective, Selection, Texts, TrainOptions};
 
-/// Central differences of a loss of about five, of which f32 keeps some 3e-7, over a change of some 1e-3; and the third
-/// derivative along a step of a hundredth of the weights.
+/// Central differences of a loss of about five, of which f32 keeps some 3e-7, over a change of some 1e-4. The step is a
+/// thousandth of the weights: a larger one crosses kinks of ReLU, and sends tokens to other experts.
 const DIFFERENCES: f64 = 1e-2;
 /// Sums of f32 in another order.
 const ROUNDING: f64 = 1e-5;
@@ -35,15 +35,22 @@ fn every_tensor_has_a_gradient_and_it_is_right() {
         let (_, gradients) = probe(&mut network, None, &texts, &objective, &options);
         let start = weights(&network);
         assert!(gradients.keys().eq(start.keys()), "{name}: all tensors are trained");
+        let unturned = network.spec().layers.iter().all(|layer| layer.attention.rope.is_none());
         for (tensor, gradient) in &gradients {
-            assert!(norm(gradient) > 1e-6, "{name}: the gradient of {tensor} is {:.1e}", norm(gradient));
+            let size = norm(gradient);
+            // Where keys are not turned, their bias adds as much to every score of a query, which softmax does not see.
+            if unturned && tensor.ends_with("k_proj.bias") {
+                assert!(size < 1e-6, "{name}: the gradient of {tensor} is {size:.1e}");
+            } else {
+                assert!(size > 1e-6, "{name}: the gradient of {tensor} is {size:.1e}");
+            }
         }
         let directions: Weights = start
             .iter()
             .enumerate()
             .map(|(seed, (tensor, values))| {
                 // A step in proportion to the weights, so that every tensor counts.
-                let size = 0.01 * (norm(values) / (values.len() as f64).sqrt()).max(0.1) as f32;
+                let size = 0.001 * (norm(values) / (values.len() as f64).sqrt()).max(0.1) as f32;
                 (tensor.clone(), direction(values.len(), seed).iter().map(|d| d * size).collect())
             })
             .collect();

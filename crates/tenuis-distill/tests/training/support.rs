@@ -14,14 +14,23 @@ use tenuis_model::Model;
 use tenuis_spec::DecoderSpec;
 
 /// Random checkpoints of every family, committed with the parity tests.
-pub(crate) const FIXTURES: [&str; 8] = [
+pub(crate) const FIXTURES: [&str; 17] = [
+    "gemma",
+    "gemma2",
+    "gemma3_text",
     "gpt2",
+    "gpt_neox",
     "llama_gqa_llama3rope",
     "llama_linear_headdim",
     "llama_yarn",
     "mistral_window",
+    "mixtral",
+    "opt",
+    "phi",
+    "phi3",
     "qwen2",
     "qwen3",
+    "qwen3_moe",
     "smollm3",
 ];
 /// The vocabulary of the fixtures.

@@ -15,6 +15,8 @@ struct Form {
     /// The descriptor of what is stored, before the first stage. Behind a technique that says what it makes of such a
     /// weight, what it makes as a rule, of which nothing but the `kind` is known; `None` behind one that does not say.
     usual: Option<Value>,
+    /// The technique that made it so.
+    made_by: Option<String>,
 }
 
 /// The forms of all Linears, carried from stage to stage without running any.
@@ -24,8 +26,6 @@ struct Form {
 /// begins.
 pub(crate) struct Forms {
     linears: BTreeMap<String, Form>,
-    /// The technique that made them so.
-    before: Option<String>,
 }
 
 impl Forms {
@@ -40,10 +40,10 @@ impl Forms {
         for (block, layer) in model.spec().layers.iter().enumerate() {
             for linear in layer.linears() {
                 let weight = stored.weight(checkpoint, codecs, &linear.name, linear.shape, linear.layout)?;
-                linears.insert(linear.name, Form { block, usual: Some(weight.descriptor()) });
+                linears.insert(linear.name, Form { block, usual: Some(weight.descriptor()), made_by: None });
             }
         }
-        Ok(Self { linears, before: None })
+        Ok(Self { linears })
     }
 
     /// Asks a stage's technique whether it takes the forms that there are, and goes on to those that it makes.
@@ -68,14 +68,14 @@ impl Forms {
             let Some(descriptor) = form.usual.take() else { continue };
             if let Some(problem) = accepts.ask(&descriptor) {
                 let pointer = format!("/stages/{index}/technique");
-                let after = self.before.as_ref().map_or_else(String::new, |id| format!("after {id}, "));
+                let after = form.made_by.as_ref().map_or_else(String::new, |id| format!("after {id}, "));
                 return Err(loaded.origin.error(&pointer, format!("{name}: {after}{problem}")).into());
             }
             let kind = descriptor["kind"].as_str().unwrap_or_default();
             let usual = technique.produces().and_then(|produces| produces.of(kind).first());
             form.usual = usual.map(|kind| json!({ "kind": kind }));
+            form.made_by = Some(technique.id().to_owned());
         }
-        self.before = Some(technique.id().to_owned());
         Ok(())
     }
 }
