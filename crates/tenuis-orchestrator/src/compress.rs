@@ -121,52 +121,65 @@ impl Workshop<'_> {
         let mut records = Vec::with_capacity(techniques.len());
         let mut steps = Vec::new();
         let mut all_reused = true;
-        for (index, technique) in techniques.iter().enumerate() {
-            let last = index + 1 == techniques.len();
-            let dir = if last { target.to_owned() } else { step_dir(target, index) };
-            let inputs = match technique.scope() {
-                Scope::Model => Some(ModelInputs::open(model, loaded, index, technique, text)?),
+        let mut walk = 0..0;
+        while walk.end < techniques.len() {
+            walk = stage::walk(self, &input, loaded, &techniques, walk.end)?;
+            let (first, last) = (walk.start, walk.end == techniques.len());
+            let dir = if last { target.to_owned() } else { step_dir(target, first) };
+            let inputs = match techniques[first].scope() {
+                Scope::Model => Some(ModelInputs::open(model, loaded, first, &techniques[first], text)?),
                 Scope::Group => None,
             };
             let learns_from = inputs.as_ref().map(ModelInputs::identity);
-            let calibrated = calibration.as_ref().filter(|_| needy[index]);
-            key = stage_key(&key, technique, loaded, index, calibrated, learns_from);
-            let reused = if self.options.fresh { None } else { finished(&dir, &key) };
-            let record = if let Some(record) = reused {
-                record
+            let calibrated = calibration.as_ref().filter(|_| needy[first]);
+            for index in walk.clone() {
+                let side_by_side = walk.len();
+                key =
+                    stage_key(&key, &techniques[index], loaded, index, calibrated, learns_from, side_by_side);
+            }
+            let reused = if self.options.fresh { None } else { finished(&dir, &key, walk.len()) };
+            let made = if let Some(records) = reused {
+                records
             } else {
                 all_reused = false;
-                check_originals(technique, loaded, &records)?;
-                let job = StageJob {
-                    loaded,
-                    index,
-                    technique,
-                    input: &input,
-                    source: model.checkpoint(),
-                    reference: &reference,
-                    calibration: calibrated,
-                    target: &dir,
-                };
-                let provenance = |record: &StageRecord| {
+                let mut jobs = Vec::with_capacity(walk.len());
+                for index in walk.clone() {
+                    let technique = &techniques[index];
+                    check_originals(technique, loaded, &records)?;
+                    jobs.push(StageJob {
+                        loaded,
+                        index,
+                        technique,
+                        input: &input,
+                        source: model.checkpoint(),
+                        reference: &reference,
+                        calibration: calibrated,
+                        target: &dir,
+                    });
+                }
+                let provenance = |made: &[StageRecord]| {
                     json!({
                         "key": key,
                         "recipe": recipe,
-                        "stage": index,
-                        "record": record,
-                        "stages": records.iter().chain([record]).collect::<Vec<_>>(),
+                        "stage": walk.end - 1,
+                        "record": made.last(),
+                        "stages": records.iter().chain(made).collect::<Vec<_>>(),
                         "seconds": started.elapsed().as_secs_f64(),
                     })
                 };
                 match &inputs {
-                    Some(inputs) => model_scope::run(self, &job, inputs, &key, provenance)?,
-                    None => stage::run(self, &job, provenance)?,
+                    Some(inputs) => {
+                        let provenance = |record: &StageRecord| provenance(std::slice::from_ref(record));
+                        vec![model_scope::run(self, &jobs[0], inputs, &key, provenance)?]
+                    }
+                    None => stage::run(self, &jobs, provenance)?,
                 }
             };
-            records.push(record);
+            records.extend(made);
             if !last {
                 steps.push(dir.clone());
                 input = Arc::new(Checkpoint::open(&dir)?);
-                if technique.scope() == Scope::Model && !same_network(&input, &reference) {
+                if inputs.is_some() && !same_network(&input, &reference) {
                     reference = Arc::clone(&input);
                 }
             }
@@ -252,6 +265,7 @@ fn stage_key(
     index: usize,
     calibration: Option<&Calibration>,
     learns_from: Option<&Value>,
+    side_by_side: usize,
 ) -> String {
     let stage = &loaded.recipe.stages[index];
     let mut identity = json!({
@@ -266,6 +280,9 @@ fn stage_key(
     if let Some(inputs) = learns_from {
         identity["inputs"] = inputs.clone();
     }
+    if side_by_side > 1 {
+        identity["side by side"] = side_by_side.into();
+    }
     blake3::hash(identity.to_string().as_bytes()).to_hex().to_string()
 }
 
@@ -273,12 +290,15 @@ fn finished_provenance(dir: &Path) -> Option<Value> {
     Checkpoint::open(dir).ok()?.manifest().map(|m| m.provenance.clone())
 }
 
-/// The record of a checkpoint that was finished with the same key; anything else there does not count.
-fn finished(dir: &Path, key: &str) -> Option<StageRecord> {
+/// The records of the last `count` stages of a checkpoint that was finished with the same key; anything else there does
+/// not count.
+fn finished(dir: &Path, key: &str, count: usize) -> Option<Vec<StageRecord>> {
     let checkpoint = Checkpoint::open(dir).ok()?;
     let provenance = checkpoint.manifest()?.provenance.clone();
     if provenance.get("key")?.as_str()? != key || checkpoint.verify().is_err() {
         return None;
     }
-    serde_json::from_value(provenance.get("record")?.clone()).ok()
+    let mut stages: Vec<StageRecord> = serde_json::from_value(provenance.get("stages")?.clone()).ok()?;
+    let before = stages.len().checked_sub(count)?;
+    Some(stages.split_off(before))
 }

@@ -1,4 +1,4 @@
-//! What a stage did, and the configuration of the checkpoint it made.
+//! What a stage did, and the configuration of the checkpoint that was made.
 
 use super::fold::Placed;
 use super::rest::CommonType;
@@ -22,31 +22,17 @@ pub(crate) fn has_folded(record: &StageRecord) -> bool {
     record.metrics.iter().any(folded)
 }
 
-/// What is known of a stage's output while it is being made.
+/// What a stage did, while it is being done.
 pub(super) struct Outcome {
     record: StageRecord,
-    /// Descriptors of the Linears that are not dense, by module.
-    compressed: BTreeMap<String, Value>,
-    /// Linears that are dense.
-    dense: Vec<String>,
-    common: CommonType,
 }
 
 impl Outcome {
     pub(super) fn new(technique: &Technique) -> Self {
-        let mut outcome = Self::unnamed();
-        technique.id().clone_into(&mut outcome.record.technique);
-        technique.version().clone_into(&mut outcome.record.version);
-        technique.plugin_hash().clone_into(&mut outcome.record.plugin_hash);
-        outcome
-    }
-
-    /// Of something that will not be reported.
-    pub(super) fn unnamed() -> Self {
         let record = StageRecord {
-            technique: String::new(),
-            version: String::new(),
-            plugin_hash: String::new(),
+            technique: technique.id().to_owned(),
+            version: technique.version().to_owned(),
+            plugin_hash: technique.plugin_hash().to_owned(),
             weights: 0,
             skipped: Vec::new(),
             calibration_rows: 0,
@@ -55,22 +41,7 @@ impl Outcome {
             notes: Vec::new(),
             warnings: Vec::new(),
         };
-        Self { record, compressed: BTreeMap::new(), dense: Vec::new(), common: CommonType::None }
-    }
-
-    /// Remembers a Linear as it is written.
-    pub(super) fn keep(&mut self, module: &str, weight: &Weight) {
-        if let Some(dense) = weight.downcast::<Dense>() {
-            self.dense.push(module.to_owned());
-            self.keep_dense(dense.dtype());
-        } else {
-            self.compressed.insert(module.to_owned(), weight.descriptor());
-        }
-    }
-
-    /// Remembers the type of a dense tensor.
-    pub(super) fn keep_dense(&mut self, dtype: DType) {
-        self.common.add(dtype);
+        Self { record }
     }
 
     /// Records a weight that is copied through because it is not finite.
@@ -121,9 +92,11 @@ impl Outcome {
         self.record.metrics.push(Metric { key: format!("{name}/{FOLDED}"), value: Some(folded) });
     }
 
-    /// Warns where a Hessian cannot have full rank.
-    pub(super) fn note_rows(&mut self, name: &str, stats: &LayerStats) {
-        self.record.warnings.extend(rank_warning(name, stats));
+    /// Warns where nothing is known of an input, or where its Hessian, if that is looked at, cannot have full rank.
+    pub(super) fn note_rows(&mut self, name: &str, stats: &LayerStats, hessian: bool) {
+        if hessian || stats.rows() == 0 {
+            self.record.warnings.extend(rank_warning(name, stats));
+        }
     }
 
     /// Records how much text the calibration saw.
@@ -140,6 +113,37 @@ impl Outcome {
             let warning = format!("{dropped} calibration batches dropped: activations not finite");
             self.record.warnings.push(warning);
         }
+    }
+
+    pub(super) fn into_record(self) -> StageRecord {
+        self.record
+    }
+}
+
+/// In what forms the weights of a checkpoint are, while it is being written.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Descriptors of the Linears that are not dense, by module.
+    compressed: BTreeMap<String, Value>,
+    /// Linears that are dense.
+    dense: Vec<String>,
+    common: CommonType,
+}
+
+impl Kept {
+    /// Remembers a Linear as it is written.
+    pub(super) fn keep(&mut self, module: &str, weight: &Weight) {
+        if let Some(dense) = weight.downcast::<Dense>() {
+            self.dense.push(module.to_owned());
+            self.keep_dense(dense.dtype());
+        } else {
+            self.compressed.insert(module.to_owned(), weight.descriptor());
+        }
+    }
+
+    /// Remembers the type of a dense tensor.
+    pub(super) fn keep_dense(&mut self, dtype: DType) {
+        self.common.add(dtype);
     }
 
     /// The configuration of the new checkpoint: that of the input, with the representations it now has.
@@ -165,10 +169,6 @@ impl Outcome {
             }
         }
         Ok(Value::Object(config))
-    }
-
-    pub(super) fn into_record(self) -> StageRecord {
-        self.record
     }
 }
 

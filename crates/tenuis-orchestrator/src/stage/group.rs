@@ -2,10 +2,12 @@
 
 use super::StageJob;
 use super::config::Outcome;
-use super::fold::{self, Changed};
+use super::fold;
+use super::needs_data;
 use super::stream::Stream;
 use crate::compress::Workshop;
 use crate::error::RunError;
+use crate::recipe::{ResolvedTargets, Stage};
 use candle_core::Tensor as Activations;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,15 +24,14 @@ const SCAN_ROWS: usize = 64;
 const PRUNED_FROM: usize = 16;
 
 /// A running stage: the plugin's job and what it has done so far.
-pub(super) struct GroupRun<'a, 'o> {
+pub(super) struct GroupRun<'a> {
     pub(super) workshop: &'a Workshop<'a>,
     pub(super) job: &'a StageJob<'a>,
     pub(super) technique: Job,
     pub(super) capabilities: Capabilities,
-    pub(super) outcome: &'o mut Outcome,
+    pub(super) targets: ResolvedTargets,
+    pub(super) outcome: Outcome,
     pub(super) n_blocks: usize,
-    /// Norms and biases that took scales.
-    pub(super) changed: Changed,
 }
 
 /// What a technique made of a group.
@@ -54,10 +55,15 @@ pub(super) struct GroupTask<'a> {
     pub(super) block_index: usize,
     pub(super) group: usize,
     pub(super) linears: &'a [LinearSpec],
-    pub(super) stats: Option<LayerStats>,
+    pub(super) stats: Option<&'a LayerStats>,
 }
 
-impl GroupRun<'_, '_> {
+impl GroupRun<'_> {
+    /// What the recipe says of the stage.
+    pub(super) fn stage(&self) -> &Stage {
+        &self.job.loaded.recipe.stages[self.job.index]
+    }
+
     /// Runs the technique on the targeted Linears of a block's group.
     pub(super) fn group(
         &mut self,
@@ -79,11 +85,14 @@ impl GroupRun<'_, '_> {
             members.push(member);
         }
         let Some(first) = members.first().map(|m| m.name.clone()) else { return Ok(None) };
-        if let Some(stats) = &task.stats {
-            self.outcome.note_rows(&first, stats);
+        // Statistics may be there for another technique's sake.
+        let stats = task.stats.filter(|_| needs_data(self.capabilities));
+        let gram = stats.filter(|_| self.capabilities.needs_hessian()).and_then(LayerStats::gram);
+        if let Some(stats) = stats {
+            self.outcome.note_rows(&first, stats, gram.is_some());
         }
-
-        let moments = task.stats.as_ref().and_then(LayerStats::moments).map(narrow);
+        let moments = stats.filter(|_| self.capabilities.needs_moments());
+        let moments = moments.and_then(LayerStats::moments).map(narrow);
         let channels = block.spec().groups().get(task.group).and_then(|group| {
             fold::channels(block, group, |name| members.iter().any(|member| member.name == name))
         });
@@ -91,8 +100,8 @@ impl GroupRun<'_, '_> {
         input.producer = channels.as_deref();
         input.block = task.block_index as u32;
         input.n_blocks = self.n_blocks as u32;
-        input.rows = task.stats.as_ref().map_or(0, LayerStats::rows);
-        input.hessian = task.stats.as_ref().and_then(LayerStats::gram).map(|g| g.view().values());
+        input.rows = stats.map_or(0, LayerStats::rows);
+        input.hessian = gram.map(|g| g.view().values());
         input.moments =
             moments.as_ref().map(|(sum_abs, sum_sq, max_abs)| Moments { sum_abs, sum_sq, max_abs });
 

@@ -11,14 +11,15 @@ mod group;
 pub(crate) mod model_scope;
 mod rest;
 mod stream;
+mod walk;
 
 use crate::calibration::Calibration;
 use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use crate::round_trip::Witness;
-use config::Outcome;
 pub(crate) use config::has_folded;
+use config::{Kept, Outcome};
 use fold::{Changed, Vectors};
 pub(crate) use forms::Forms;
 use group::{GroupRun, GroupTask};
@@ -31,7 +32,8 @@ use tenuis_eval::report::StageRecord;
 use tenuis_host::{Capabilities, HostEvents, Technique};
 use tenuis_linalg::StatsNeeds;
 use tenuis_model::{Block, Model};
-use tenuis_spec::{InputGroup, LayerSpec};
+use tenuis_spec::{InputGroup, LayerSpec, LinearSpec};
+pub(crate) use walk::walk;
 
 /// What a stage works on.
 pub(crate) struct StageJob<'a> {
@@ -99,23 +101,23 @@ impl HostEvents for Events {
     }
 }
 
-/// Runs a stage; the checkpoint appears at `job.target` when everything is written.
+/// Runs stages side by side (see [`walk`]); the checkpoint appears at their target when everything is written. All have
+/// the same input, calibration and target, and their records come back in their order.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
-    job: &StageJob<'_>,
-    provenance: impl FnOnce(&StageRecord) -> Value,
-) -> Result<StageRecord, RunError> {
+    jobs: &[StageJob<'_>],
+    provenance: impl FnOnce(&[StageRecord]) -> Value,
+) -> Result<Vec<StageRecord>, RunError> {
+    let Some(job) = jobs.first() else { return Ok(Vec::new()) };
     let model = Model::open(Arc::clone(job.input), workshop.codecs)?;
     let original = (!Arc::ptr_eq(job.input, job.reference))
         .then(|| Model::open(Arc::clone(job.reference), workshop.codecs))
         .transpose()?;
-    let targets = check_targets(&model, job.loaded, job.index, job.technique)?;
-    Forms::stored(&model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
-    let stage = &job.loaded.recipe.stages[job.index];
-    let capabilities = job.technique.capabilities();
-    let options = Value::Object(stage.options.clone());
-    let events = Arc::new(Events(Arc::clone(&workshop.observer)));
-    let technique = job.technique.start(&options, workshop.options.threads as u32, events)?;
+    let n_blocks = model.spec().layers.len();
+    let mut runs = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        runs.push(start(workshop, job, &model)?);
+    }
 
     let writer_options = WriterOptions::default()
         .max_shard_bytes(workshop.options.max_shard_bytes)
@@ -123,23 +125,15 @@ pub(crate) fn run(
         .expected_bytes(job.input.tensor_bytes());
     let inputs = [job.input.location(), job.source.location()];
     let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
-
-    let n_blocks = model.spec().layers.len();
-    let mut outcome = Outcome::new(job.technique);
-    let mut stream = match job.calibration.filter(|_| needs_data(capabilities)) {
+    let looks = runs.iter().any(|run| needs_data(run.capabilities));
+    let mut stream = match job.calibration.filter(|_| looks) {
         Some(calibration) => Some(Stream::start(&model, calibration)?),
         None => None,
     };
-    let mut run = GroupRun {
-        workshop,
-        job,
-        technique,
-        capabilities,
-        outcome: &mut outcome,
-        n_blocks,
-        changed: Changed::new(),
-    };
-    let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
+    let mut kept = Kept::default();
+    let mut changed = Changed::new();
+    let ids: Vec<&str> = jobs.iter().map(|job| job.technique.id()).collect();
+    let label = format!("{}: {}", job.loaded.recipe.name, ids.join(" + "));
     let mut witness = Witness::start(&model)?;
     workshop.observer.begin(&label, n_blocks as u64 + 1);
     for index in 0..n_blocks {
@@ -148,19 +142,11 @@ pub(crate) fn run(
         }
         let mut block = model.load_block(index)?;
         let source = original.as_ref().map(|m| m.load_block(index)).transpose()?;
-        compress_block(
-            &mut run,
-            &mut block,
-            index,
-            source.as_ref(),
-            &targets,
-            stage.true_sequential,
-            &mut stream,
-        )?;
+        compress_block(&mut runs, &mut block, index, source.as_ref(), &mut changed, &mut stream)?;
         for linear in block.spec().linears() {
             if let Some(weight) = block.weight(&linear.name) {
                 writer.put_weight(&linear.name, weight.as_ref())?;
-                run.outcome.keep(&linear.name, weight);
+                kept.keep(&linear.name, weight);
             }
         }
         witness.advance(&block)?;
@@ -170,45 +156,80 @@ pub(crate) fn run(
         }
         workshop.observer.advance(1);
     }
-    rest::write(&mut run, &model, original.as_ref(), &targets, stream.as_ref(), &mut writer)?;
+    let mut rest = rest::Rest { model: &model, original: original.as_ref(), changed, kept: &mut kept };
+    rest.write(&mut runs[0], stream.as_ref(), &mut writer)?;
     workshop.observer.advance(1);
     workshop.observer.end();
 
-    let config = outcome.config(job.input.config(), model.spec())?;
+    let config = kept.config(job.input.config(), model.spec())?;
     writer.copy_side_files(job.input)?;
-    let record = outcome.into_record();
-    let provenance = provenance(&record);
-    let sealed = writer.seal(&config, provenance)?;
-    witness.check(sealed.dir(), workshop.codecs, capabilities.any_tensor())?;
+    let any_tensor = runs.iter().any(|run| run.capabilities.any_tensor());
+    let record = |run: GroupRun<'_>| {
+        let mut outcome = run.outcome;
+        if let Some(stream) = &stream {
+            outcome.note_stream(stream);
+        }
+        outcome.into_record()
+    };
+    let records: Vec<StageRecord> = runs.into_iter().map(record).collect();
+    let sealed = writer.seal(&config, provenance(&records))?;
+    witness.check(sealed.dir(), workshop.codecs, any_tensor)?;
     sealed.commit()?;
-    for warning in &record.warnings {
+    for warning in records.iter().flat_map(|record| &record.warnings) {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }
-    Ok(record)
+    Ok(records)
 }
 
-/// Gives the targeted groups of a block to the technique, in true-sequential order, and moves the calibration on.
+/// Checks a stage against its input and starts its technique.
+fn start<'a>(
+    workshop: &'a Workshop<'a>,
+    job: &'a StageJob<'a>,
+    model: &Model,
+) -> Result<GroupRun<'a>, RunError> {
+    let targets = check_targets(model, job.loaded, job.index, job.technique)?;
+    Forms::stored(model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
+    let options = Value::Object(job.loaded.recipe.stages[job.index].options.clone());
+    let events = Arc::new(Events(Arc::clone(&workshop.observer)));
+    Ok(GroupRun {
+        workshop,
+        job,
+        technique: job.technique.start(&options, workshop.options.threads as u32, events)?,
+        capabilities: job.technique.capabilities(),
+        targets,
+        outcome: Outcome::new(job.technique),
+        n_blocks: model.spec().layers.len(),
+    })
+}
+
+/// The Linears of a group that each stage is given, by the stage's place.
+type Shares = Vec<(usize, Vec<LinearSpec>)>;
+
+/// Gives the targeted groups of a block to the techniques, in true-sequential order, and moves the calibration on.
 fn compress_block(
-    run: &mut GroupRun<'_, '_>,
+    runs: &mut [GroupRun<'_>],
     block: &mut Block,
     index: usize,
     original: Option<&Block>,
-    targets: &ResolvedTargets,
-    true_sequential: bool,
+    changed: &mut Changed,
     stream: &mut Option<Stream>,
 ) -> Result<(), RunError> {
     let groups = block.spec().groups();
-    let chosen: Vec<(usize, Vec<_>)> = groups
-        .iter()
-        .enumerate()
-        .map(|(g, group)| {
-            (g, group.linears.iter().filter(|l| targets.in_block(index, &l.name)).cloned().collect())
-        })
-        .filter(|(_, linears): &(usize, Vec<_>)| !linears.is_empty())
-        .collect();
-    let needs =
-        StatsNeeds { hessian: run.capabilities.needs_hessian(), moments: run.capabilities.needs_moments() };
-    let rounds: Vec<&[(usize, Vec<_>)]> = match (stream.is_some(), true_sequential) {
+    let share = |run: &GroupRun<'_>, group: &InputGroup| -> Vec<LinearSpec> {
+        group.linears.iter().filter(|l| run.targets.in_block(index, &l.name)).cloned().collect()
+    };
+    let shares = |group: &InputGroup| -> Shares {
+        let shares = runs.iter().map(|run| share(run, group)).enumerate();
+        shares.filter(|(_, linears)| !linears.is_empty()).collect()
+    };
+    let chosen = groups.iter().map(shares).enumerate();
+    let chosen: Vec<(usize, Shares)> = chosen.filter(|(_, shares)| !shares.is_empty()).collect();
+    let needs = StatsNeeds {
+        hessian: runs.iter().any(|run| run.capabilities.needs_hessian()),
+        moments: runs.iter().any(|run| run.capabilities.needs_moments()),
+    };
+    let true_sequential = runs.iter().all(|run| run.stage().true_sequential);
+    let rounds: Vec<&[(usize, Shares)]> = match (stream.is_some(), true_sequential) {
         (true, true) => rounds(block.spec(), &groups, &chosen),
         _ => vec![&chosen[..]],
     };
@@ -218,14 +239,23 @@ fn compress_block(
             Some(stream) => stream.collect(block, index, &groups, &wanted, needs)?,
             None => Vec::new(),
         };
-        for (position, (group, linears)) in round.iter().enumerate() {
+        for (position, (group, shares)) in round.iter().enumerate() {
             // Each set of statistics is dropped as soon as its group is done: a Hessian may be half a gigabyte.
-            let stats = statistics.get_mut(position).and_then(Option::take);
-            let task = GroupTask { block_index: index, group: *group, linears, stats };
-            let Some(made) = run.group(block, original, &task, stream.as_ref())? else { continue };
-            let mut vectors = Vectors { checkpoint: run.job.input, changed: &mut run.changed };
-            let placed = fold::place(block, &groups[*group], made, &mut vectors)?;
-            run.outcome.note_scales(&linears[0].name, placed);
+            let mut stats = statistics.get_mut(position).and_then(Option::take);
+            let mut scaled = false;
+            for (place, linears) in shares {
+                // The input is another one since a technique scaled it.
+                if let (true, Some(stream)) = (std::mem::take(&mut scaled), stream.as_mut()) {
+                    stats = stream.collect(block, index, &groups, &[*group], needs)?.pop().flatten();
+                }
+                let run = &mut runs[*place];
+                let task = GroupTask { block_index: index, group: *group, linears, stats: stats.as_ref() };
+                let Some(made) = run.group(block, original, &task, stream.as_ref())? else { continue };
+                let mut vectors = Vectors { checkpoint: run.job.input, changed };
+                let placed = fold::place(block, &groups[*group], made, &mut vectors)?;
+                scaled = placed == fold::Placed::Folded;
+                run.outcome.note_scales(&linears[0].name, placed);
+            }
         }
     }
     if let Some(stream) = stream {

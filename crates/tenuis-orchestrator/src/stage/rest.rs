@@ -1,10 +1,10 @@
 //! What is not a Linear of a block: embeddings, norms, biases and the head.
 
-use super::fold::{self, NormTensors, Placed, Vectors};
+use super::config::Kept;
+use super::fold::{self, Changed, NormTensors, Placed, Vectors};
 use super::group::{GroupRun, Made, mean_squared_error, narrow};
 use super::stream::Stream;
 use crate::error::RunError;
-use crate::recipe::ResolvedTargets;
 use candle_core::Tensor as Activations;
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,66 +16,80 @@ use tenuis_linalg::{LayerStats, StatsNeeds};
 use tenuis_model::{Linear, Model};
 use tenuis_spec::LinearSpec;
 
-/// Writes every tensor that no block's Linear brought: changed where the technique takes any tensor or the head was
-/// asked for, byte for byte otherwise.
-pub(super) fn write(
-    run: &mut GroupRun<'_, '_>,
-    model: &Model,
-    original: Option<&Model>,
-    targets: &ResolvedTargets,
-    stream: Option<&Stream>,
-    writer: &mut CheckpointWriter,
-) -> Result<(), RunError> {
-    let spec = model.spec();
-    let checkpoint = model.checkpoint();
-    let stored = StoredWeights::from_checkpoint(checkpoint)?;
-    let mut written: BTreeSet<String> = BTreeSet::new();
-    for layer in &spec.layers {
-        for linear in layer.linears() {
-            written.extend(stored.tensor_names(checkpoint, &linear.name));
+/// What is written after the blocks.
+pub(super) struct Rest<'a> {
+    pub(super) model: &'a Model,
+    pub(super) original: Option<&'a Model>,
+    /// Norms and biases that took scales.
+    pub(super) changed: Changed,
+    pub(super) kept: &'a mut Kept,
+}
+
+impl Rest<'_> {
+    /// Writes every tensor that no block's Linear brought: changed where the technique takes any tensor or the head was
+    /// asked for, byte for byte otherwise.
+    pub(super) fn write(
+        &mut self,
+        run: &mut GroupRun<'_>,
+        stream: Option<&Stream>,
+        writer: &mut CheckpointWriter,
+    ) -> Result<(), RunError> {
+        let spec = self.model.spec();
+        let checkpoint = self.model.checkpoint();
+        let stored = StoredWeights::from_checkpoint(checkpoint)?;
+        let mut written: BTreeSet<String> = BTreeSet::new();
+        for layer in &spec.layers {
+            for linear in layer.linears() {
+                written.extend(stored.tensor_names(checkpoint, &linear.name));
+            }
         }
-    }
-    if !spec.tied {
-        let head = &spec.lm_head.name;
-        written.extend(stored.tensor_names(checkpoint, head));
-        let mut weight = stored_weight(run, &stored, checkpoint, &spec.lm_head)?;
-        if targets.head {
-            let original = match original {
-                Some(o) => {
-                    let stored = StoredWeights::from_checkpoint(o.checkpoint())?;
-                    Some(stored_weight(run, &stored, o.checkpoint(), &o.spec().lm_head)?)
+        if !spec.tied {
+            let head = &spec.lm_head.name;
+            written.extend(stored.tensor_names(checkpoint, head));
+            let mut weight = stored_weight(run, &stored, checkpoint, &spec.lm_head)?;
+            if run.targets.head {
+                let original = match self.original {
+                    Some(o) => {
+                        let stored = StoredWeights::from_checkpoint(o.checkpoint())?;
+                        Some(stored_weight(run, &stored, o.checkpoint(), &o.spec().lm_head)?)
+                    }
+                    None => None,
+                };
+                let new = head_weight(run, self.model, head, &weight, original, stream, &mut self.changed)?;
+                weight = new.unwrap_or(weight);
+            } else if run.capabilities.any_tensor() && weight.kind() == "dense" {
+                let name = format!("{head}.weight");
+                if run.targets.outside(head) || run.targets.outside(&name) {
+                    weight = any_tensor(run, &name, &weight)?.unwrap_or(weight);
                 }
-                None => None,
-            };
-            if let Some(new) = head_weight(run, model, head, &weight, original, stream)? {
-                weight = new;
             }
-        } else if run.capabilities.any_tensor() && weight.kind() == "dense" {
-            let name = format!("{head}.weight");
-            if targets.outside(head) || targets.outside(&name) {
-                weight = any_tensor(run, &name, &weight)?.unwrap_or(weight);
-            }
+            writer.put_weight(head, weight.as_ref())?;
+            self.kept.keep(head, &weight);
         }
-        writer.put_weight(head, weight.as_ref())?;
-        run.outcome.keep(head, &weight);
+        let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        for name in names.iter().filter(|n| !written.contains(*n)) {
+            let tensor = match self.changed.remove(name) {
+                Some(folded) => folded,
+                None => checkpoint.tensor(name)?,
+            };
+            let tensor = left(run, spec.layers.len(), name, tensor)?;
+            if let Some(dtype) = tensor.dtype().known().filter(|_| is_weight(&tensor)) {
+                self.kept.keep_dense(dtype);
+            }
+            writer.put(name, &tensor)?;
+            checkpoint.release([name.as_str()]);
+        }
+        Ok(())
     }
-    let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
-    for name in names.iter().filter(|n| !written.contains(*n)) {
-        let tensor = match run.changed.remove(name) {
-            Some(folded) => folded,
-            None => checkpoint.tensor(name)?,
-        };
-        writer.put(name, &changed(run, spec.layers.len(), name, tensor, targets)?)?;
-        checkpoint.release([name.as_str()]);
-    }
-    if let Some(stream) = stream {
-        run.outcome.note_stream(stream);
-    }
-    Ok(())
+}
+
+/// Whether a tensor is a vector or a matrix of floats, as the parameters of a network are.
+fn is_weight(tensor: &Tensor) -> bool {
+    tensor.dtype().known().is_some_and(DType::is_float) && (1..=2).contains(&tensor.shape().len())
 }
 
 fn stored_weight(
-    run: &GroupRun<'_, '_>,
+    run: &GroupRun<'_>,
     stored: &StoredWeights,
     checkpoint: &Checkpoint,
     linear: &LinearSpec,
@@ -84,15 +98,8 @@ fn stored_weight(
 }
 
 /// A tensor as the technique leaves it.
-fn changed(
-    run: &mut GroupRun<'_, '_>,
-    blocks: usize,
-    name: &str,
-    tensor: Tensor,
-    targets: &ResolvedTargets,
-) -> Result<Tensor, RunError> {
-    let Some(dtype) = tensor.dtype().known().filter(|d| d.is_float()) else { return Ok(tensor) };
-    if tensor.shape().len() > 2 || tensor.shape().is_empty() {
+fn left(run: &mut GroupRun<'_>, blocks: usize, name: &str, tensor: Tensor) -> Result<Tensor, RunError> {
+    if !is_weight(&tensor) {
         return Ok(tensor);
     }
     let dense =
@@ -100,22 +107,20 @@ fn changed(
     let weight: Weight = Arc::new(dense);
     let chosen = run.capabilities.any_tensor()
         && match block_of(name) {
-            Some(block) if block < blocks => targets.in_block(block, name),
-            _ => targets.outside(name),
+            Some(block) if block < blocks => run.targets.in_block(block, name),
+            _ => run.targets.outside(name),
         };
-    let tensor = if chosen {
+    if chosen {
         let new = any_tensor(run, name, &weight)?;
-        new.as_ref().and_then(|w| w.downcast::<Dense>()).map_or(tensor, |d| d.tensor().clone())
+        Ok(new.as_ref().and_then(|w| w.downcast::<Dense>()).map_or(tensor, |d| d.tensor().clone()))
     } else {
         run.admit(name, weight.as_ref())?;
-        tensor
-    };
-    run.outcome.keep_dense(tensor.dtype().known().unwrap_or(dtype));
-    Ok(tensor)
+        Ok(tensor)
+    }
 }
 
 /// Gives one tensor of any role to the technique.
-fn any_tensor(run: &mut GroupRun<'_, '_>, name: &str, weight: &Weight) -> Result<Option<Weight>, RunError> {
+fn any_tensor(run: &mut GroupRun<'_>, name: &str, weight: &Weight) -> Result<Option<Weight>, RunError> {
     if !run.admit(name, weight.as_ref())? {
         return Ok(None);
     }
@@ -134,12 +139,13 @@ fn any_tensor(run: &mut GroupRun<'_, '_>, name: &str, weight: &Weight) -> Result
 
 /// Gives the head to the technique, with the statistics of its input: the final norm's output.
 fn head_weight(
-    run: &mut GroupRun<'_, '_>,
+    run: &mut GroupRun<'_>,
     model: &Model,
     name: &str,
     weight: &Weight,
     original: Option<Weight>,
     stream: Option<&Stream>,
+    changed: &mut Changed,
 ) -> Result<Option<Weight>, RunError> {
     if !run.admit(name, weight.as_ref())? {
         return Ok(None);
@@ -176,13 +182,13 @@ fn head_weight(
     let mut made = run.run(name, input)?;
     let factors: Option<Vec<f32>> = made.shared_scale().map(|scale| scale.iter().map(|s| 1.0 / s).collect());
     let Some(factors) = factors else { return Ok(made.weights.remove(name)) };
-    let vectors = Vectors { checkpoint: model.checkpoint(), changed: &mut run.changed };
+    let vectors = Vectors { checkpoint: model.checkpoint(), changed };
     let folded = match &spec.final_norm {
         Some(norm) => vectors.norm(norm, &factors)?,
         None => None,
     };
     let placed = if let Some(NormTensors(tensors)) = folded {
-        run.changed.extend(tensors);
+        changed.extend(tensors);
         made.folds.clear();
         Placed::Folded
     } else {

@@ -1,6 +1,6 @@
 //! A new checkpoint out of an old one and what a technique changed.
 
-use super::super::config::Outcome;
+use super::super::config::{Kept, Outcome};
 use crate::error::RunError;
 use crate::round_trip::check_emitted;
 use serde_json::{Value, json};
@@ -32,10 +32,10 @@ impl NewCheckpoint<'_> {
         options: WriterOptions,
         codecs: &CodecRegistry,
         output: &ModelOutput,
-        mut outcome: Outcome,
+        outcome: Outcome,
         provenance: impl FnOnce(&StageRecord) -> Value,
     ) -> Result<StageRecord, RunError> {
-        let (mut writer, config) = self.fill(target, options, output, &mut outcome)?;
+        let (mut writer, config) = self.fill(target, options, output)?;
         writer.copy_side_files(self.model.checkpoint())?;
         let record = outcome.into_record();
         let provenance = provenance(&record);
@@ -47,9 +47,8 @@ impl NewCheckpoint<'_> {
 
     /// Writes a checkpoint to be measured and thrown away.
     pub(super) fn write_candidate(&self, target: &Path, output: &ModelOutput) -> Result<(), RunError> {
-        let mut outcome = Outcome::unnamed();
         let options = WriterOptions::default().overwrite(true);
-        let (writer, config) = self.fill(target, options, output, &mut outcome)?;
+        let (writer, config) = self.fill(target, options, output)?;
         writer.finish(&config, json!({}))?;
         Ok(())
     }
@@ -59,7 +58,6 @@ impl NewCheckpoint<'_> {
         target: &Path,
         options: WriterOptions,
         output: &ModelOutput,
-        outcome: &mut Outcome,
     ) -> Result<(CheckpointWriter, Value), RunError> {
         let checkpoint = self.model.checkpoint();
         let base = output.config.as_ref().unwrap_or_else(|| checkpoint.config());
@@ -103,18 +101,13 @@ impl NewCheckpoint<'_> {
         for (module, weight) in &output.weights {
             writer.put_weight(module, weight.as_ref())?;
         }
-        self.declare(&spec, output, outcome)?;
-        let config = outcome.config(base, &spec)?;
+        let config = self.kept(&spec, output)?.config(base, &spec)?;
         Ok((writer, config))
     }
 
-    /// Tells the outcome in what form each tensor of the network now is.
-    fn declare(
-        &self,
-        spec: &DecoderSpec,
-        output: &ModelOutput,
-        outcome: &mut Outcome,
-    ) -> Result<(), RunError> {
+    /// In what form each tensor of the network now is.
+    fn kept(&self, spec: &DecoderSpec, output: &ModelOutput) -> Result<Kept, RunError> {
+        let mut kept = Kept::default();
         let linears: BTreeSet<String> =
             spec.linears().chain((!spec.tied).then(|| spec.lm_head.clone())).map(|l| l.name).collect();
         for tensor in spec.tensors() {
@@ -131,21 +124,21 @@ impl NewCheckpoint<'_> {
             };
             match (&tensor.module, weight) {
                 (Some((module, _)), Some(weight)) if linears.contains(module) => {
-                    outcome.keep(module, &weight);
+                    kept.keep(module, &weight);
                 }
                 (_, Some(weight)) => {
                     if let Some(dense) = weight.downcast::<Dense>() {
-                        outcome.keep_dense(dense.dtype());
+                        kept.keep_dense(dense.dtype());
                     }
                 }
                 (_, None) => {
                     let stored = new.or_else(|| self.student.tensors.get(&tensor.name));
                     if let Some(dtype) = stored.and_then(|tensor| tensor.dtype().known()) {
-                        outcome.keep_dense(dtype);
+                        kept.keep_dense(dtype);
                     }
                 }
             }
         }
-        Ok(())
+        Ok(kept)
     }
 }
