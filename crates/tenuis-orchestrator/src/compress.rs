@@ -123,7 +123,7 @@ impl Workshop<'_> {
         let mut all_reused = true;
         let mut walk = 0..0;
         while walk.end < techniques.len() {
-            walk = stage::walk(self, &input, loaded, &techniques, walk.end)?;
+            walk = stage::walk(self, &input, &reference, loaded, &techniques, walk.end)?;
             let (first, last) = (walk.start, walk.end == techniques.len());
             let dir = if last { target.to_owned() } else { step_dir(target, first) };
             let inputs = match techniques[first].scope() {

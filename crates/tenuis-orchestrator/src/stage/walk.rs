@@ -20,12 +20,17 @@ use tenuis_spec::{DecoderSpec, LayerSpec};
 pub(crate) fn walk(
     workshop: &Workshop<'_>,
     input: &Arc<Checkpoint>,
+    reference: &Arc<Checkpoint>,
     loaded: &LoadedRecipe,
     techniques: &[Technique],
     first: usize,
 ) -> Result<Range<usize>, RunError> {
     let mut walk = first..first + 1;
-    if !joins(&techniques[first]) || !techniques.get(walk.end).is_some_and(joins) {
+    // Where weights are compared with those of another checkpoint, no scale may be moved beside the comparison.
+    let compares = !Arc::ptr_eq(input, reference);
+    let joins =
+        |technique: &Technique| looks(technique) && !(compares && technique.capabilities().needs_original());
+    if !joins(&techniques[first]) || !techniques.get(walk.end).is_some_and(&joins) {
         return Ok(walk);
     }
     let model = Model::open(Arc::clone(input), workshop.codecs)?;
@@ -33,7 +38,7 @@ pub(crate) fn walk(
     let stages = &loaded.recipe.stages;
     let resolve = |index: usize| stages[index].targets.resolve(&loaded.origin, index, spec.layers.len());
     let mut taken = vec![resolve(first)?];
-    while techniques.get(walk.end).is_some_and(joins) {
+    while techniques.get(walk.end).is_some_and(&joins) {
         let targets = resolve(walk.end)?;
         let apart = !targets.head && !taken[0].head && !overlap(spec, &taken, &targets);
         if !apart || stages[walk.end].true_sequential != stages[first].true_sequential {
@@ -45,13 +50,10 @@ pub(crate) fn walk(
     Ok(walk)
 }
 
-/// Whether a technique looks at activations, and at nothing that another stage has a hand in.
-fn joins(technique: &Technique) -> bool {
+/// Whether a technique looks at activations, one weight after the other.
+fn looks(technique: &Technique) -> bool {
     let capabilities = technique.capabilities();
-    technique.scope() == Scope::Group
-        && needs_data(capabilities)
-        && !capabilities.any_tensor()
-        && !capabilities.needs_original()
+    technique.scope() == Scope::Group && needs_data(capabilities) && !capabilities.any_tensor()
 }
 
 fn overlap(spec: &DecoderSpec, taken: &[ResolvedTargets], targets: &ResolvedTargets) -> bool {
