@@ -63,6 +63,9 @@ pub(crate) fn cholesky<T: Real>(a: &mut [T], n: usize) -> Result<(), usize> {
             solve_lower_triangular_in_place(lower, rows, Par::Seq);
         });
         scatter(panel, columns, n, j, width);
+        for column in columns.chunks_exact_mut(n) {
+            column[..j].fill(T::ZERO);
+        }
     }
     Ok(())
 }
