@@ -4,9 +4,12 @@
 //! of different protocols are never put side by side.
 
 mod error;
+pub mod figures;
 pub mod memory;
+mod protocol;
 pub mod quality;
 pub mod report;
+pub mod robustness;
 pub mod size;
 pub mod speed;
 mod statistics;
@@ -14,5 +17,6 @@ pub mod tasks;
 mod windows;
 
 pub use error::EvalError;
+pub use protocol::hash as protocol_hash;
 pub use statistics::Distribution;
 pub use windows::{Windows, WindowsError};

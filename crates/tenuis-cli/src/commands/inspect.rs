@@ -37,6 +37,7 @@ struct Linear {
     shape: [usize; 2],
     descriptor: Value,
     stored_bytes: u64,
+    params: u64,
     nonzero: u64,
 }
 
@@ -54,6 +55,7 @@ fn linears(model: &Model, codecs: &CodecRegistry) -> Result<Vec<Linear>, Failure
                 shape: linear.shape,
                 descriptor: weight.descriptor(),
                 stored_bytes: weight.stored_bytes(),
+                params: weight.parameters(),
                 nonzero: weight
                     .nonzero_parameters()
                     .map_err(|source| EvalError::Weight { module: linear.name.clone(), source })?,
@@ -63,30 +65,25 @@ fn linears(model: &Model, codecs: &CodecRegistry) -> Result<Vec<Linear>, Failure
         .collect()
 }
 
-fn parameters(model: &Model) -> u64 {
-    tenuis_eval::size::parameters(model.spec())
-}
-
-/// The weights of Linears that are exactly zero.
-fn zeros(linears: &[Linear]) -> u64 {
-    linears.iter().map(|l| weights(l) - l.nonzero).sum()
-}
-
-fn weights(linear: &Linear) -> u64 {
-    linear.shape.iter().map(|&d| d as u64).product()
+/// Parameters, all and those that are not zero: what the spec calls for, with the Linears' as their forms have them.
+fn parameters(model: &Model, linears: &[Linear]) -> (u64, u64) {
+    let dense: u64 = linears.iter().map(|l| l.shape.iter().map(|&d| d as u64).product::<u64>()).sum();
+    let rest = tenuis_eval::size::parameters(model.spec()) - dense;
+    (rest + linears.iter().map(|l| l.params).sum::<u64>(), rest + linears.iter().map(|l| l.nonzero).sum::<u64>())
 }
 
 fn as_json(model: &Model, linears: &[Linear], tensors: bool) -> Value {
     let checkpoint = model.checkpoint();
+    let (params, nonzero_params) = parameters(model, linears);
     let mut value = json!({
         "spec": model.spec(),
-        "params": parameters(model),
-        "nonzero_params": parameters(model) - zeros(linears),
+        "params": params,
+        "nonzero_params": nonzero_params,
         "bytes": checkpoint.file_bytes(),
         "tensor_bytes": checkpoint.tensor_bytes(),
         "linears": linears.iter().map(|l| json!({
             "name": l.name, "shape": l.shape, "representation": l.descriptor, "bytes": l.stored_bytes,
-            "nonzero": l.nonzero,
+            "params": l.params, "nonzero": l.nonzero,
         })).collect::<Vec<_>>(),
     });
     if tensors {
@@ -102,6 +99,7 @@ fn as_json(model: &Model, linears: &[Linear], tensors: bool) -> Value {
 fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     let (spec, checkpoint) = (model.spec(), model.checkpoint());
     let mut text = String::new();
+    let (params, nonzero_params) = parameters(model, linears);
     let first = spec.layers.first();
     let heads = first.map(|l| format!("{} heads, {} key/value heads", l.attention.n_q, l.attention.n_kv));
     // Writing to a string cannot fail.
@@ -119,8 +117,8 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     let _ = writeln!(
         text,
         "  {} parameters ({} not zero), {} on disk ({} tensors, {} bytes of data)",
-        parameters(model),
-        parameters(model) - zeros(linears),
+        params,
+        nonzero_params,
         bytes(checkpoint.file_bytes()),
         checkpoint.names().count(),
         checkpoint.tensor_bytes()
@@ -133,7 +131,7 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     for linear in linears {
         let entry = kinds.entry(linear.descriptor.to_string()).or_default();
         entry.0 += 1;
-        entry.1 += weights(linear);
+        entry.1 += linear.params;
         entry.2 += linear.stored_bytes;
         entry.3 += linear.nonzero;
     }

@@ -116,6 +116,14 @@ impl Representation for InputScaled {
         Ok(())
     }
 
+    fn parameters(&self) -> u64 {
+        self.inner.parameters()
+    }
+
+    fn nonzero_parameters(&self) -> Result<u64, WeightError> {
+        self.inner.nonzero_parameters()
+    }
+
     fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
         let inner = self.inner.scale_rows(factors)?;
         Ok(inner.map(|inner| Arc::new(Self { inner, ..self.clone() }) as Weight))

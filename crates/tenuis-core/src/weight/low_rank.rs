@@ -130,6 +130,14 @@ impl Representation for LowRank {
         Ok(())
     }
 
+    fn parameters(&self) -> u64 {
+        self.b.parameters() + self.a.parameters()
+    }
+
+    fn nonzero_parameters(&self) -> Result<u64, WeightError> {
+        Ok(self.b.nonzero_parameters()? + self.a.nonzero_parameters()?)
+    }
+
     fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
         let b = self.b.scale_rows(factors)?;
         Ok(b.map(|b| Arc::new(Self { b, a: Arc::clone(&self.a) }) as Weight))

@@ -174,7 +174,15 @@ pub trait Representation: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The weights that are not zero, counted from the decoded values.
+    /// The weights that the form computes with, zeros among them: those of both factors of a product, of all terms of a sum,
+    /// otherwise those of the matrix. A Linear multiplies and adds each of them once per row of its input; no kernel leaves out
+    /// zeros, as a vector of eight with some in it takes as long as one without.
+    fn parameters(&self) -> u64 {
+        let [out_features, in_features] = self.shape();
+        out_features as u64 * in_features as u64
+    }
+
+    /// Those of [`parameters`](Self::parameters) that are not zero, counted from the decoded values.
     ///
     /// # Errors
     /// As [`Representation::decode_rows`].
@@ -216,12 +224,6 @@ impl dyn Representation {
         let mut dense = vec![0.0; out_features * in_features];
         self.decode_rows(0..out_features, &mut dense)?;
         Ok(dense)
-    }
-
-    /// The number of weights that the matrix has, whatever of them is stored.
-    pub fn parameters(&self) -> u64 {
-        let [out_features, in_features] = self.shape();
-        out_features as u64 * in_features as u64
     }
 }
 

@@ -114,6 +114,14 @@ impl Representation for Sum {
         Ok(())
     }
 
+    fn parameters(&self) -> u64 {
+        self.terms.iter().map(|term| term.parameters()).sum()
+    }
+
+    fn nonzero_parameters(&self) -> Result<u64, WeightError> {
+        self.terms.iter().map(|term| term.nonzero_parameters()).sum()
+    }
+
     fn scale_rows(&self, factors: &[f32]) -> Result<Option<Weight>, WeightError> {
         self.each(|term| term.scale_rows(factors))
     }

@@ -6,6 +6,7 @@ mod requirement;
 pub use markdown::bytes;
 pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
 
+use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::quality::Quality;
 use crate::size::Size;
@@ -122,6 +123,9 @@ pub struct Entry {
     pub memory: Option<Memory>,
     /// How the candidate was made; null for the baseline and for a candidate that was made elsewhere.
     pub compression: Option<Compression>,
+    /// What it gained and lost beside the baseline; absent for the baseline, and where an older version wrote the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
 }
 
 /// How a candidate was made.
