@@ -337,7 +337,8 @@ mod tests {
         });
         let rounds = Rounds { warm_up: WarmUp { runs: 1, seconds: 1.0 }, rounds: 2 };
         let mut seen = Vec::new();
-        let measured = rounds.measure(&mut subjects, &clock, |event| seen.push(format!("{event:?}"))).unwrap();
+        let measured =
+            rounds.measure(&mut subjects, &clock, |event| seen.push(format!("{event:?}"))).unwrap();
         assert_eq!(measured[0].samples, ["a0", "a1"]);
         assert_eq!(measured[1].samples, ["b0", "b1"]);
         let names: Vec<_> = seen.iter().filter(|event| event.starts_with("Ran")).collect();

@@ -118,7 +118,8 @@ fn check_order(what: &'static str, requests: &[RequestTimes]) -> Result<(), Meas
         let RequestTimes { scheduled, started, finished } = *request;
         let ordered = before <= scheduled && scheduled <= started && started <= finished;
         if !ordered || !scheduled.is_finite() || !finished.is_finite() {
-            let problem = format!("scheduled at {scheduled}, started at {started} and finished at {finished}");
+            let problem =
+                format!("scheduled at {scheduled}, started at {started} and finished at {finished}");
             let allowed = "finite, in that order, and not scheduled before the one before it";
             return Err(MeasureError::Sample { what, sample, problem, allowed });
         }
@@ -134,17 +135,12 @@ fn queue(requests: &[RequestTimes], offered_load: Option<f64>) -> Queue {
     if length < REQUESTS_PER_STRETCH {
         return Queue::Undecided;
     }
-    let mean = |chunk: &[RequestTimes]| {
-        chunk.iter().map(RequestTimes::queueing).sum::<f64>() / chunk.len() as f64
-    };
+    let mean =
+        |chunk: &[RequestTimes]| chunk.iter().map(RequestTimes::queueing).sum::<f64>() / chunk.len() as f64;
     let stretches: Vec<f64> = requests.chunks(length).take(STRETCHES).map(mean).collect();
     let rises = stretches.windows(2).all(|pair| pair[0] < pair[1]);
     let saturated = offered_load.is_none_or(|load| load >= SATURATION);
-    if rises && saturated {
-        Queue::Growing { seconds_per_second: slope(requests) }
-    } else {
-        Queue::Stable
-    }
+    if rises && saturated { Queue::Growing { seconds_per_second: slope(requests) } } else { Queue::Stable }
 }
 
 /// The least-squares slope of the wait over the time of arrival; 0 where all arrive at once.
