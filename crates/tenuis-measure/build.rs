@@ -8,11 +8,6 @@ fn main() {
     let text = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
     let version = text.and_then(|text| String::from_utf8(text).ok());
     let version = version.as_deref().map_or("unknown", str::trim);
-    announce(&format!("rustc-env=TENUIS_RUSTC_VERSION={version}"));
-    announce("rerun-if-changed=build.rs");
-}
-
-#[expect(clippy::print_stdout, reason = "cargo reads what a build script prints")]
-fn announce(instruction: &str) {
-    println!("cargo::{instruction}");
+    println!("cargo::rustc-env=TENUIS_RUSTC_VERSION={version}");
+    println!("cargo::rerun-if-changed=build.rs");
 }
