@@ -4,12 +4,14 @@
 //! cargo run --release -p tenuis-measure --example load
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+
 use std::convert::Infallible;
 use std::error::Error;
 use tenuis_measure::{
-    Arrivals, Clock, Distribution, EnergyMeter, Environment, GenerationSpeed, GenerationTimes, Load, MemoryClaims,
-    MemorySplit, NoiseLimits, NoiseVerdict, NoiseWatch, ProcessMemory, Progress, Queue, Rounds, Subject,
-    SystemRoot, WallClock, serve,
+    Arrivals, Clock, Distribution, EnergyMeter, Environment, GenerationSpeed, GenerationTimes, Load,
+    MemoryClaims, MemorySplit, NoiseLimits, NoiseVerdict, NoiseWatch, ProcessMemory, Progress, Queue, Rounds,
+    Subject, SystemRoot, WallClock, serve,
 };
 
 /// Numbers that a request sums.
@@ -38,10 +40,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         NoiseVerdict::Quiet => println!("\nthe machine was quiet"),
         NoiseVerdict::Noisy { reasons } => {
             println!("\nthe machine was noisy, and these figures are worth little:");
-            reasons.iter().for_each(|reason| println!("  - {reason}"));
+            for reason in reasons {
+                println!("  - {reason}");
+            }
         }
     }
-    noise.unseen.iter().for_each(|what| println!("  not seen: {what}"));
+    for what in noise.unseen {
+        println!("  not seen: {what}");
+    }
     Ok(())
 }
 

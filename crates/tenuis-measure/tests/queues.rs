@@ -30,7 +30,7 @@ fn run(arrivals: Arrivals, requests: usize, mut service: impl FnMut(usize) -> f6
         clock.advance(service(i));
         Ok::<_, Infallible>(())
     })
-    .unwrap()
+    .expect("the process is possible and the service never fails")
 }
 
 fn poisson(utilisation: f64) -> Arrivals {

@@ -109,7 +109,7 @@ impl Iterator for ArrivalTimes {
                 let within = 1.0 / burst_per_second;
                 // A burst and the silence after it take `burst / per_second` in the mean, of which the burst has its distances.
                 let silence = burst as f64 / per_second - (burst - 1) as f64 * within;
-                let begins = index % burst as u64 == 0;
+                let begins = index.is_multiple_of(burst as u64);
                 self.last + self.draw.exponential(if begins { silence } else { within })
             }
         };

@@ -43,7 +43,9 @@ impl Limits {
             }
             if has("cpu") {
                 for mount in [format!("{MOUNT}/cpu"), format!("{MOUNT}/{controllers}")] {
-                    levels(&mount, group).iter().for_each(|at| limits.tighten(old_quota(root, at), None));
+                    for directory in levels(&mount, group) {
+                        limits.tighten(old_quota(root, &directory), None);
+                    }
                 }
             }
             if has("memory") {
@@ -56,11 +58,10 @@ impl Limits {
     }
 
     fn tighten(&mut self, cpu_cores: Option<f64>, memory_bytes: Option<u64>) {
-        let tighter = |own: Option<f64>, other: Option<f64>| match (own, other) {
+        self.cpu_cores = match (self.cpu_cores, cpu_cores) {
             (Some(a), Some(b)) => Some(a.min(b)),
-            _ => own.or(other),
+            (own, other) => own.or(other),
         };
-        self.cpu_cores = tighter(self.cpu_cores, cpu_cores);
         self.memory_bytes = match (self.memory_bytes, memory_bytes) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (own, other) => own.or(other),
