@@ -144,11 +144,13 @@ mod system {
         if result != 0 {
             return Err(Error::last_os_error());
         }
-        // Only the lowest bit has a meaning.
-        let cached = |&(_, &state): &(usize, &u8)| state & 1 == 1;
-        // The last page may be longer than what is left of the file.
-        let size = |(index, _): (usize, &u8)| page.min(length - index * page) as u64;
-        Ok(Some(pages.iter().enumerate().filter(cached).map(size).sum()))
+        Ok(Some(sum_of_cached(&pages, page, length)))
+    }
+
+    /// Bytes of pages whose lowest bit is set; the others have no meaning. The last page may be longer than what is left of the file.
+    fn sum_of_cached(pages: &[u8], page: usize, length: usize) -> u64 {
+        let cached = pages.iter().enumerate().filter(|&(_, &state)| state & 1 == 1);
+        cached.map(|(index, _)| page.min(length - index * page) as u64).sum()
     }
 
     /// Whether we own the file or may write it; others are told that everything is cached.
@@ -168,6 +170,19 @@ mod system {
         // SAFETY: the descriptor is open; the call takes no address. A length of 0 means to the end.
         let code = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
         if code == 0 { Ok(()) } else { Err(Error::from_raw_os_error(code)) }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_last_page_counts_as_far_as_the_file_goes() {
+            // Pages of 10 bytes, a file of 25; of a state only the lowest bit counts.
+            assert_eq!(sum_of_cached(&[1, 2, 3], 10, 25), 15);
+            assert_eq!(sum_of_cached(&[0, 1, 0], 10, 25), 10);
+            assert_eq!(sum_of_cached(&[1, 1], 10, 20), 20);
+        }
     }
 }
 
@@ -207,8 +222,10 @@ mod tests {
     fn a_file_that_was_just_read_is_cached() {
         let file = file();
         let cache = FileCache::fill(file.path()).unwrap();
-        assert_eq!((cache.bytes, cache.cached_bytes), (BYTES, Some(BYTES)));
-        assert_eq!(cache.share(), Some(1.0));
+        assert_eq!(cache.bytes, BYTES);
+        // All of it, unless the system is so short of memory that it took pages back at once.
+        assert!(cache.cached_bytes.is_some_and(|bytes| bytes > 0 && bytes <= BYTES), "{cache:?}");
+        assert!(cache.share().is_some_and(|share| share > 0.0 && share <= 1.0), "{cache:?}");
     }
 
     #[test]

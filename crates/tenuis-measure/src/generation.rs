@@ -5,6 +5,9 @@ use crate::distribution::Distribution;
 use crate::error::{MeasureError, check_count};
 use serde::{Deserialize, Serialize};
 
+/// The shortest time that is believed, in seconds: a thousandth of what clocks resolve. It keeps every rate finite.
+const SHORTEST_SECONDS: f64 = 1e-12;
+
 /// When the tokens of one generation came, in seconds since it was asked for.
 ///
 /// ```
@@ -118,14 +121,14 @@ impl GenerationSpeed {
         let between: Vec<f64> =
             generations.iter().flat_map(GenerationTimes::between_tokens_seconds).collect();
         let between_sum: f64 = between.iter().sum();
-        let decoded = sum(&|g| (g.batch_size * (g.token_seconds.len() - 1)) as f64);
+        let decoded = sum(&|g| g.batch_size as f64 * (g.token_seconds.len() - 1) as f64);
         let rate = decoded / between_sum;
         Ok(Self {
             first_token_seconds: collect(&|g| g.first_token_seconds())?,
             between_tokens_seconds: Distribution::of(between),
             latency_seconds: collect(&|g| Some(g.end_seconds))?,
             samples_per_second: sum(&|g| g.batch_size as f64) / sum(&|g| g.end_seconds),
-            prefill_tokens_per_second: sum(&|g| (g.batch_size * g.prompt_tokens) as f64) / sum(&first),
+            prefill_tokens_per_second: sum(&|g| g.batch_size as f64 * g.prompt_tokens as f64) / sum(&first),
             decode_tokens_per_second: (between_sum > 0.0 && rate.is_finite()).then_some(rate),
         })
     }
@@ -138,8 +141,7 @@ fn check(what: &'static str, sample: usize, generation: &GenerationTimes) -> Res
     };
     let ordered = generation.token_seconds.is_sorted()
         && generation.token_seconds.last().is_some_and(|&last| last <= generation.end_seconds);
-    // The smallest normal number keeps every rate finite; no clock ticks that fast.
-    if !ordered || first < f64::MIN_POSITIVE || !generation.end_seconds.is_finite() {
+    if !ordered || first < SHORTEST_SECONDS || !generation.end_seconds.is_finite() {
         let problem = format!(
             "one whose tokens came from {first} s to {:?} s, with its end at {} s",
             generation.token_seconds.last(),

@@ -18,6 +18,8 @@ pub struct ProcessMemory {
     pub anonymous_bytes: u64,
     /// Resident pages of mapped files: program, libraries, weights (`RssFile`).
     pub file_bytes: u64,
+    /// Resident pages of memory that is shared by name rather than through a file (`RssShmem`).
+    pub shared_memory_bytes: u64,
     /// Resident pages that other processes have mapped as well; `None` where the kernel does not say.
     pub shared_bytes: Option<u64>,
     /// Its share of the resident pages, each divided by the number of processes that have it (`Pss`); `None` where not said.
@@ -66,6 +68,7 @@ impl ProcessMemory {
             peak_bytes: kibibytes(&status, "VmHWM")?,
             anonymous_bytes: kibibytes(&status, "RssAnon")?,
             file_bytes: kibibytes(&status, "RssFile")?,
+            shared_memory_bytes: kibibytes(&status, "RssShmem")?,
             shared_bytes: rollup.as_ref().and_then(shared),
             proportional_bytes: rollup.as_ref().and_then(|text| kibibytes(text, "Pss")),
             swapped_bytes: kibibytes(&status, "VmSwap").unwrap_or_default(),
@@ -213,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     const STATUS: &str = "Name:\tx\nVmHWM:\t 3000 kB\nVmRSS:\t 2000 kB\nRssAnon:\t 500 kB\nRssFile:\t 1500 kB\n\
-                          RssShmem:\t 0 kB\nVmSwap:\t 4 kB\n";
+                          RssShmem:\t 8 kB\nVmSwap:\t 4 kB\n";
     const ROLLUP: &str = "5600-7fff ---p 00000000 00:00 0 [rollup]\nRss: 2000 kB\nPss: 900 kB\nPss_Dirty: 1 kB\n\
                           Shared_Clean: 1400 kB\nShared_Dirty: 6 kB\n";
     const SMAPS: &str = "\
@@ -244,7 +247,7 @@ Rss:  800 kB
         assert_eq!((memory.resident_bytes, memory.peak_bytes), (2000 << 10, 3000 << 10));
         assert_eq!((memory.anonymous_bytes, memory.file_bytes), (500 << 10, 1500 << 10));
         assert_eq!((memory.shared_bytes, memory.proportional_bytes), (Some(1406 << 10), Some(900 << 10)));
-        assert_eq!(memory.swapped_bytes, 4 << 10);
+        assert_eq!((memory.swapped_bytes, memory.shared_memory_bytes), (4 << 10, 8 << 10));
         let model = MappedFile { path: "/data/my model.safetensors".into(), resident_bytes: 50 << 10 };
         assert_eq!(memory.mapped_files[0], model);
         assert_eq!(memory.mapped_files.len(), 2, "anonymous mappings are no files");

@@ -209,7 +209,7 @@ mod tests {
             assert_eq!(start.files[0].bytes, 10_000);
         }
         #[cfg(target_os = "linux")]
-        assert_eq!(result.cached_share, Some(1.0));
+        assert!(result.cached_share.is_some_and(|share| share > 0.0), "{result:?}");
         let text = serde_json::to_string(&result).unwrap();
         assert_eq!(serde_json::from_str::<ColdStartResult>(&text).unwrap(), result);
     }

@@ -67,6 +67,7 @@ impl Arrivals {
     pub fn times(&self) -> Result<ArrivalTimes, MeasureError> {
         check_positive("per_second", self.per_second())?;
         let mut seed = 0;
+        let mut longest = 1.0 / self.per_second();
         match *self {
             Self::Steady { .. } => {}
             Self::Poisson { seed: own, .. } => seed = own,
@@ -79,8 +80,11 @@ impl Arrivals {
                     return Err(MeasureError::Config { option, value, allowed });
                 }
                 seed = own;
+                longest *= burst as f64;
             }
         }
+        // A rate so small that its distances overflow would yield times that are no numbers.
+        check_positive("the mean distance of arrivals (the longest where they come in bursts)", longest)?;
         Ok(ArrivalTimes { process: *self, draw: Draw::new(seed), index: 0, last: 0.0 })
     }
 }
@@ -188,6 +192,8 @@ mod tests {
             Arrivals::Bursty { per_second: 1.0, burst: 0, burst_per_second: 2.0, seed: 0 },
             Arrivals::Bursty { per_second: 2.0, burst: 3, burst_per_second: 2.0, seed: 0 },
             Arrivals::Bursty { per_second: 2.0, burst: 3, burst_per_second: f64::INFINITY, seed: 0 },
+            Arrivals::Poisson { per_second: f64::MIN_POSITIVE / 1e10, seed: 0 },
+            Arrivals::Bursty { per_second: f64::MIN_POSITIVE, burst: 100, burst_per_second: 1.0, seed: 0 },
         ];
         for process in bad {
             assert!(matches!(process.times(), Err(MeasureError::Config { .. })), "{process:?}");

@@ -85,13 +85,14 @@ impl Load {
         let last_arrival = requests.last().map_or(0.0, |r| r.scheduled);
         let end = requests.iter().map(|r| r.finished).fold(first, f64::max);
         let span = end - first;
-        if span <= 0.0 {
+        let throughput_per_second = count / span;
+        if !throughput_per_second.is_finite() {
             let problem = "answered at the instant of its arrival".to_owned();
             return Err(MeasureError::Sample { what, sample: 0, problem, allowed: "served in some time" });
         }
         let window = last_arrival - first;
         // Between n arrivals there are n − 1 distances.
-        let offered_load = (window > 0.0).then(|| (count - 1.0) / window * service.mean);
+        let offered_load = Some((count - 1.0) / window * service.mean).filter(|load| load.is_finite());
         let deadline = deadline
             .map(|seconds| {
                 check_positive("deadline", seconds)?;
@@ -103,7 +104,7 @@ impl Load {
             latency,
             queueing: distribution(RequestTimes::queueing)?,
             service,
-            throughput_per_second: count / span,
+            throughput_per_second,
             utilisation: requests.iter().map(RequestTimes::service).sum::<f64>() / span,
             offered_load,
             deadline,
@@ -150,5 +151,6 @@ fn slope(requests: &[RequestTimes]) -> f64 {
     let (at, wait) = (mean_of(|r| r.scheduled), mean_of(RequestTimes::queueing));
     let spread: f64 = requests.iter().map(|r| (r.scheduled - at).powi(2)).sum();
     let together: f64 = requests.iter().map(|r| (r.scheduled - at) * (r.queueing() - wait)).sum();
-    if spread > 0.0 { together / spread } else { 0.0 }
+    let slope = together / spread;
+    if slope.is_finite() { slope } else { 0.0 }
 }
