@@ -4,6 +4,7 @@ use crate::tasks::TaskError;
 use crate::windows::WindowsError;
 use std::path::PathBuf;
 use tenuis_core::WeightError;
+use tenuis_measure::MeasureError;
 use tenuis_model::{ModelError, TokenizerError};
 use thiserror::Error;
 
@@ -64,6 +65,21 @@ pub enum EvalError {
         tokens: usize,
         /// Positions that the model has.
         max_positions: usize,
+    },
+    /// Time, a process, or a machine could not be measured.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    /// Rounds ended in a way that no version known to this one does.
+    #[error("measuring in rounds failed: {problem}")]
+    Rounds {
+        /// What was said of it.
+        problem: String,
+    },
+    /// A model took no time at all, as far as the clock saw.
+    #[error("{model}: the clock saw no time pass; measure more tokens")]
+    Clock {
+        /// The model's name.
+        model: String,
     },
     /// The measuring child process failed.
     #[error("{program}: the child process that measures memory failed: {problem}")]

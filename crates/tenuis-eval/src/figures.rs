@@ -21,7 +21,7 @@ pub struct Figures {
     /// What became smaller, by name: `params`, `nonzero_params`, `bytes` (against the baseline as it is stored), `bytes_f32`
     /// (against the baseline in f32), `flops_decode`, `flops_prefill`, `peak_memory`.
     pub compression: BTreeMap<String, Compressed>,
-    /// What is left of the quality, by the name of its metric: `perplexity`, `top1`, `task.NAME`, `robustness.NAME`.
+    /// What is left of the quality, by the name of its metric: `perplexity`, `top1`, `task.NAME`, `robustness.NAME`, `business.NAME`.
     pub retention: BTreeMap<String, Retention>,
     /// What became faster: `prefill`, `decode`.
     pub speed_up: BTreeMap<String, SpeedUp>,
@@ -210,6 +210,10 @@ fn qualities(
         let Some(of_baseline) = baseline.robustness.get(name) else { continue };
         let name = format!("robustness.{name}");
         add(name, Direction::LowerIsBetter, of_baseline.value, perplexity.value, None);
+    }
+    for (name, business) in &candidate.business {
+        let Some(of_baseline) = baseline.business.get(name) else { continue };
+        add(format!("business.{name}"), business.direction, of_baseline.value, business.value, None);
     }
     found
 }

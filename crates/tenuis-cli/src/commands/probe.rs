@@ -7,10 +7,11 @@ use crate::plugin_dirs;
 use serde_json::Value;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
-use tenuis_eval::memory::{ProbeResult, peak_resident_bytes};
+use tenuis_eval::memory::{ProbeResult, READY, claims, peak_resident_bytes};
 use tenuis_model::{Model, Session};
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
+    let mut known = None;
     if let Some(dir) = &args.model {
         let checkpoint = Checkpoint::open(dir)?;
         let codecs = codecs(&checkpoint, args)?;
@@ -19,14 +20,16 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
         let mut session = Session::new(&model, 1, args.prompt_tokens + args.decode_tokens)?;
         let prompt: Vec<u32> = (0..args.prompt_tokens as u32).map(|i| i * 7919 % vocab).collect();
         session.forward(&prompt)?;
+        print(&format!("{READY}\n"))?;
         for i in 0..args.decode_tokens as u32 {
             session.forward(&[i % vocab])?;
         }
+        known = claims(&model, args.prompt_tokens + args.decode_tokens);
     }
     let peak_bytes = peak_resident_bytes()
         .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's peak memory"))?;
     let result =
-        serde_json::to_string(&ProbeResult { peak_bytes }).map_err(|e| Failure::new(Code::Internal, e))?;
+        serde_json::to_string(&ProbeResult { peak_bytes, claims: known }).map_err(|e| Failure::new(Code::Internal, e))?;
     print(&result)
 }
 

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use score::{Score, compare};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tenuis_metrics::{Direction, Spread};
 use tenuis_model::Model;
 
 /// Logits are taken in batches of about so many values, 256 MiB of f32.
@@ -82,7 +83,51 @@ pub struct Quality {
     pub slices: Vec<TextSlice>,
     /// Perplexity under other conditions, by their names; absent where they were not asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub robustness: BTreeMap<String, Perplexity>,
+    pub robustness: BTreeMap<String, Robustness>,
+    /// Figures of commands of the user's own, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub business: BTreeMap<String, Business>,
+}
+
+/// Perplexity on a text that is harder than the one that quality is measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Robustness {
+    /// Perplexity, the mean over the runs where there are several.
+    pub value: f64,
+    /// Mean divergence from the baseline on the same text, in nats, of all runs together.
+    pub kl_mean: f64,
+    /// Mean and deviation over the runs, one for each seed; null where there is one.
+    pub spread: Option<Spread>,
+    /// The runs.
+    pub runs: Vec<Perplexity>,
+}
+
+impl Robustness {
+    /// Puts runs together, one for each seed; `None` without any.
+    pub fn of(runs: &[Quality]) -> Option<Self> {
+        let n = runs.len() as f64;
+        let values: Vec<f64> = runs.iter().map(|run| run.perplexity.value).collect();
+        (!runs.is_empty()).then(|| Self {
+            value: values.iter().sum::<f64>() / n,
+            kl_mean: runs.iter().map(|run| run.kl_mean).sum::<f64>() / n,
+            spread: if runs.len() > 1 { Spread::of(&values, CONFIDENCE).ok() } else { None },
+            runs: runs.iter().map(|run| run.perplexity.clone()).collect(),
+        })
+    }
+}
+
+/// The share of intervals that are to hold the true value.
+const CONFIDENCE: f64 = 0.95;
+
+/// A figure that a command of the user's own printed about a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Business {
+    /// The number.
+    pub value: f64,
+    /// Which values are better.
+    pub direction: Direction,
+    /// The command, which found the model's directory in the environment variable `TENUIS_MODEL`.
+    pub command: String,
 }
 
 /// The figures of one window of the text: what intervals and slices are made from.
@@ -200,6 +245,7 @@ fn finish(scores: &[Score], reference: &[Score], data: &TextData, windows: Windo
         tasks: BTreeMap::new(),
         slices: slices::slices(scores, reference, per_window),
         robustness: BTreeMap::new(),
+        business: BTreeMap::new(),
     };
     Measured { quality, windows: summaries.collect() }
 }

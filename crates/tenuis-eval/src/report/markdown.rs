@@ -162,9 +162,9 @@ fn row<'a>(entry: &Entry, tasks: impl Iterator<Item = &'a String>) -> Vec<String
     ];
     row.extend(tasks.map(|name| quality.tasks.get(name).map_or_else(missing, |task| percent(task.value))));
     row.extend([
-        entry.speed.map_or_else(missing, |s| format!("{:.0}", s.prefill_tokens_per_s)),
-        entry.speed.map_or_else(missing, |s| format!("{:.0}", s.decode_tokens_per_s)),
-        entry.memory.map_or_else(missing, |m| bytes(m.peak_bytes)),
+        entry.speed.as_ref().map_or_else(missing, |s| format!("{:.0}", s.prefill_tokens_per_s)),
+        entry.speed.as_ref().map_or_else(missing, |s| format!("{:.0}", s.decode_tokens_per_s)),
+        entry.memory.as_ref().map_or_else(missing, |m| bytes(m.peak_bytes)),
     ]);
     row
 }

@@ -1,9 +1,11 @@
 //! The report: types of every section, its JSON Schema and its Markdown form.
 
 mod markdown;
+mod measurement;
 mod requirement;
 
 pub use markdown::bytes;
+pub use measurement::{MEASUREMENT_SCHEMA, MeasuredModel, Measurement};
 pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
 
 use crate::figures::Figures;
@@ -14,6 +16,7 @@ use crate::speed::{Speed, SpeedProtocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tenuis_measure::{Cost, Environment, Noise, SystemRoot};
 
 /// The version of the report's form, its field `schema`.
 pub const SCHEMA: &str = "tenuis.report/1";
@@ -38,12 +41,15 @@ pub struct Report {
     /// The conditions that candidates had to meet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<Judged>,
+    /// Speed and memory of the same models on other machines, merged from the files of `tenuis measure`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Measurement>,
     /// What the reader should know before trusting a number.
     pub warnings: Vec<String>,
 }
 
 /// The machine that the numbers belong to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// The processor's name, where the system tells it.
     pub cpu: Option<String>,
@@ -51,19 +57,25 @@ pub struct Machine {
     pub threads: usize,
     /// Architecture and operating system.
     pub platform: String,
+    /// What else is known of it: instruction sets, caches, limits, load, versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// Whether it was quiet while speed was measured; null where speed was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Noise>,
 }
 
 impl Machine {
     /// Describes the machine that this process runs on.
     pub fn here() -> Self {
-        let cpu = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-            let line = text.lines().find(|l| l.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        });
+        let environment = Environment::read(&SystemRoot::default())
+            .with_version("tenuis", env!("CARGO_PKG_VERSION"));
         Self {
-            cpu,
+            cpu: environment.machine.cpu.name.clone(),
             threads: rayon::current_num_threads(),
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            environment: Some(environment),
+            noise: None,
         }
     }
 }
@@ -126,6 +138,9 @@ pub struct Entry {
     /// What it gained and lost beside the baseline; absent for the baseline, and where an older version wrote the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
+    /// What generated tokens cost on this machine, at the price that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// How a candidate was made.

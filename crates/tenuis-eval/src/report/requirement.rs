@@ -7,22 +7,37 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The figures that a condition can be about, beside `task.NAME`.
-const FIGURES: [&str; 13] = [
+/// The figures that a condition can be about, beside those with a name of their own after a dot ([`NAMED`]).
+const FIGURES: [&str; 25] = [
     "perplexity",
     "kl_mean",
+    "kl_median",
     "kl_p99",
     "top1",
     "bytes",
     "ratio",
+    "fraction",
     "params",
     "nonzero_params",
+    "flops_decode",
+    "flops_prefill",
     "prefill_tokens_per_s",
     "decode_tokens_per_s",
+    "samples_per_s",
     "decode_p50",
     "decode_p90",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
     "peak_memory",
+    "cold_start_ms",
+    "joules_per_token",
 ];
+
+/// What names of figures begin with that go on with the name of a task or the like. `retention` is in percent.
+const NAMED: [&str; 4] = ["task.", "retention.", "robustness.", "business."];
 
 /// A condition on a figure: `perplexity <= 1.03x baseline`, `bytes <= 4e6`, `task.facts >= 0.9`.
 ///
@@ -123,6 +138,9 @@ impl Requirement {
     }
 }
 
+/// Milliseconds of a second.
+const MILLI: f64 = 1e3;
+
 /// A figure of an entry; nothing where it was not measured or is not finite.
 fn figure(entry: &Entry, name: &str) -> Option<f64> {
     let (quality, size, speed) = (&entry.quality, &entry.size, entry.speed.as_ref());
@@ -139,8 +157,29 @@ fn figure(entry: &Entry, name: &str) -> Option<f64> {
         "decode_tokens_per_s" => speed?.decode_tokens_per_s,
         "decode_p50" => speed?.decode_step_seconds.median,
         "decode_p90" => speed?.decode_step_seconds.p90,
-        "peak_memory" => entry.memory?.peak_bytes as f64,
-        task => quality.tasks.get(task.strip_prefix("task.")?)?.value,
+        "peak_memory" => entry.memory.as_ref()?.peak_bytes as f64,
+        "kl_median" => quality.kl_median?,
+        "fraction" => size.fraction,
+        "flops_decode" => size.work?.flops_per_decoded_token as f64,
+        "flops_prefill" => size.work?.flops_per_prefill as f64,
+        "samples_per_s" => speed?.samples_per_s?,
+        "latency_p50_ms" => MILLI * speed?.latency_seconds?.median,
+        "latency_p90_ms" => MILLI * speed?.latency_seconds?.p90,
+        "latency_p99_ms" => MILLI * speed?.latency_seconds?.p99,
+        "ttft_p50_ms" => MILLI * speed?.prefill_seconds.median,
+        "ttft_p99_ms" => MILLI * speed?.prefill_seconds.p99,
+        "cold_start_ms" => MILLI * entry.memory.as_ref()?.start.as_ref()?.cold.ready_seconds.median,
+        "joules_per_token" => speed?.joules_per_token?,
+        named => {
+            let (kind, name) = named.split_once('.')?;
+            match kind {
+                "task" => quality.tasks.get(name)?.value,
+                "robustness" => quality.robustness.get(name)?.value,
+                "business" => quality.business.get(name)?.value,
+                // The baseline keeps all of its own.
+                _ => entry.figures.as_ref().map_or(Some(100.0), |f| Some(f.retention.get(name)?.percent))?,
+            }
+        }
     };
     value.is_finite().then_some(value)
 }
@@ -177,7 +216,7 @@ impl FromStr for Requirement {
             None => (rest, false),
         };
         let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(form)?;
-        if !FIGURES.contains(&figure) && !figure.starts_with("task.") {
+        if !FIGURES.contains(&figure) && !NAMED.iter().any(|named| figure.starts_with(named)) {
             return Err(RequirementError::Figure { figure: figure.to_owned() });
         }
         Ok(Self { figure: figure.to_owned(), comparison, number, of_baseline })
