@@ -54,6 +54,9 @@ enum Task {
     /// Compress with recipes, evaluate and report (`tenuis eval`)
     #[command(disable_help_flag = true)]
     Eval(Rest),
+    /// Measure speed and memory of models on this machine (`tenuis measure`)
+    #[command(disable_help_flag = true)]
+    Measure(Rest),
     /// Compress with one recipe, without evaluation (`tenuis compress`)
     #[command(disable_help_flag = true)]
     Compress(Rest),
@@ -173,6 +176,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode, Error> {
     match task {
         Task::Eval(rest) => tenuis(Some("eval"), rest),
+        Task::Measure(rest) => tenuis(Some("measure"), rest),
         Task::Compress(rest) => tenuis(Some("compress"), rest),
         Task::Export(rest) => tenuis(Some("export"), rest),
         Task::Inspect(rest) => tenuis(Some("inspect"), rest),

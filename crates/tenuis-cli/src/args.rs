@@ -25,6 +25,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Eval(EvalArgs),
+    Measure(MeasureArgs),
     Compress(CompressArgs),
     Export(ExportArgs),
     Inspect(InspectArgs),
@@ -89,14 +90,80 @@ pub(crate) struct EvalArgs {
     /// Evaluate at most N tokens, in windows evenly spaced over the text.
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<usize>,
-    /// Counted rounds of the speed measurement; 0 leaves it out.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) speed_repeats: usize,
+    /// Measure everything: --robustness, --sweep and --load.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Measure perplexity on misspelt and on longer text as well, and say what of it is left.
+    #[arg(long)]
+    pub(crate) robustness: bool,
+    /// Measure perplexity on these texts of other domains as well.
+    #[arg(long, value_name = "FILE.txt", num_args = 1..)]
+    pub(crate) ood: Vec<PathBuf>,
+    /// How many times the text is misspelt, each time otherwise; the report has mean and deviation.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) seeds: usize,
+    /// A figure of your own: a command that prints a number about the model in $TENUIS_MODEL; NAME:lower where less is better.
+    #[arg(long = "business", value_name = "NAME=COMMAND")]
+    pub(crate) business: Vec<String>,
+    /// What counts how much in the score of all [default: accuracy=0.4,latency=0.3,size=0.2,memory=0.1].
+    #[arg(long, value_name = "NAME=NUMBER,..")]
+    pub(crate) weights: Option<String>,
+    /// What an hour of this machine costs; the report then says what a million tokens cost.
+    #[arg(long, value_name = "PRICE")]
+    pub(crate) price_per_hour: Option<f64>,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArgs,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+/// How speed and memory are measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResourceArgs {
+    /// Counted rounds of the speed measurement; 0 leaves it out [default: 10].
+    #[arg(long, value_name = "N")]
+    pub(crate) speed_repeats: Option<usize>,
+    /// Tokens of the prompt and of the generation that are timed [default: 128,32, or what fits the model].
+    #[arg(long, value_name = "PROMPT,NEW")]
+    pub(crate) speed_lengths: Option<String>,
+    /// Time other batch sizes and prompt lengths as well.
+    #[arg(long)]
+    pub(crate) sweep: bool,
+    /// Time requests that come by themselves, steadily, at random and in bursts: latency under load.
+    #[arg(long)]
+    pub(crate) load: bool,
+    /// Requests per second under --load [default: so many that the baseline is busy for 70 % of the time].
+    #[arg(long, value_name = "N", requires = "load")]
+    pub(crate) load_rate: Option<f64>,
     /// Do not measure peak memory.
     #[arg(long)]
     pub(crate) no_memory: bool,
+    /// Do not time fresh processes to their first token.
+    #[arg(long)]
+    pub(crate) no_cold_start: bool,
+}
+
+/// Measure speed and memory of models on this machine, without any text.
+///
+/// On the device that a model is meant for, the output file is what `tenuis report --merge` adds to a report made elsewhere.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example, on the device and then where the report is:
+  tenuis measure tenuis-out/int4-gptq tenuis-out/int8-rtn --target phone --json > phone.json
+  tenuis report tenuis-out --merge phone.json")]
+pub(crate) struct MeasureArgs {
+    /// The models' directories; what they are measured beside each other.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) models: Vec<PathBuf>,
+    /// What this machine is called in reports [default: its processor].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Print JSON (tenuis.measurement/1) instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) work: WorkArgs,
+    pub(crate) resources: ResourceArgs,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
 }
 
 /// Apply a recipe to a model and write the result, without evaluation.
@@ -345,6 +412,15 @@ pub(crate) enum PluginsAction {
 pub(crate) struct ReportArgs {
     /// The directory that holds report.json.
     pub(crate) dir: PathBuf,
+    /// Add speed and memory that `tenuis measure --json` found on other machines.
+    #[arg(long, value_name = "FILE.json", num_args = 1..)]
+    pub(crate) merge: Vec<PathBuf>,
+    /// Add the candidates of other reports about the same model.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub(crate) with: Vec<PathBuf>,
+    /// Put numbers of different protocols side by side all the same; the report says so.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Score predictions, whatever made them, by a metric.

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     }
     let result = match args.command {
         Command::Eval(eval) => commands::eval::run(eval),
+        Command::Measure(measure) => commands::measure::run(&measure),
         Command::Compress(compress) => commands::compress::run(&compress),
         Command::Export(export) => commands::export::run(&export),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),

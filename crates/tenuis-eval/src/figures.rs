@@ -285,8 +285,7 @@ mod tests {
         let found = difference(&[&baseline, &candidate].map(|w| perplexity_statistic(w))).unwrap();
         // Between windows the losses differ by a half; between the models always by a tenth, whatever is drawn.
         assert!(found.low > 0.3 && found.high - found.low < 0.05, "{found:?}");
-        let retention =
-            Retention::of(Direction::LowerIsBetter, 3.0, 3.0 * 1.25, Some(found)).unwrap();
+        let retention = Retention::of(Direction::LowerIsBetter, 3.0, 3.0 * 1.25, Some(found)).unwrap();
         assert_eq!((retention.percent, retention.is_significant()), (80.0, Some(true)));
     }
 

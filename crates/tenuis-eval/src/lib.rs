@@ -19,4 +19,6 @@ mod windows;
 pub use error::EvalError;
 pub use protocol::hash as protocol_hash;
 pub use statistics::Distribution;
+pub use tenuis_measure::{Noise, NoiseVerdict, Prices};
+pub use tenuis_metrics::Weights;
 pub use windows::{Windows, WindowsError};

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use tenuis_measure::{ColdStart, ColdStartResult, MemoryClaims, MemorySplit, Preparation, ProcessMemory, SystemRoot};
+use tenuis_measure::{
+    ColdStart, ColdStartResult, MemoryClaims, MemorySplit, Preparation, ProcessMemory, SystemRoot,
+};
 use tenuis_model::Model;
 use tenuis_spec::DecoderSpec;
 
@@ -52,7 +54,8 @@ const STARTS: usize = 3;
 
 /// The bytes of keys and values of so many positions of so many sequences, in f32.
 pub fn kv_cache_bytes(spec: &DecoderSpec, batch: usize, positions: usize) -> u64 {
-    let per_position = |layer: &tenuis_spec::LayerSpec| 2 * 4 * layer.attention.n_kv * layer.attention.head_dim;
+    let per_position =
+        |layer: &tenuis_spec::LayerSpec| 2 * 4 * layer.attention.n_kv * layer.attention.head_dim;
     let widths: usize = spec.layers.iter().map(per_position).sum();
     widths as u64 * batch as u64 * positions as u64
 }

@@ -91,7 +91,8 @@ fn dense_parameters(linear: &LinearSpec) -> u64 {
 
 /// `forms` holds the parameters of the Linears that are stored.
 fn work(spec: &DecoderSpec, forms: &BTreeMap<String, u64>, prompt_tokens: usize) -> Work {
-    let of = |linear: &LinearSpec| forms.get(&linear.name).copied().unwrap_or_else(|| dense_parameters(linear));
+    let of =
+        |linear: &LinearSpec| forms.get(&linear.name).copied().unwrap_or_else(|| dense_parameters(linear));
     let head = 2 * if spec.tied { (spec.vocab * spec.d_model) as u64 } else { of(&spec.lm_head) };
     let linears: u64 = spec.layers.iter().map(|layer| 2 * per_token(layer, &of)).sum();
     let attention = |position: usize| -> u64 {
@@ -114,7 +115,12 @@ fn per_token(layer: &LayerSpec, of: &impl Fn(&LinearSpec) -> u64) -> u64 {
     let all: u64 = layer.linears().iter().map(of).sum();
     let MlpSpec::Experts { experts, top_k, router, .. } = &layer.mlp else { return all };
     let expert = |expert: &MlpSpec| -> u64 {
-        expert.parts().iter().flat_map(|part| part.inputs().into_iter().chain(part.output())).map(|l| of(&l)).sum()
+        expert
+            .parts()
+            .iter()
+            .flat_map(|part| part.inputs().into_iter().chain(part.output()))
+            .map(|l| of(&l))
+            .sum()
     };
     let total: u64 = experts.iter().map(expert).sum();
     // Experts may differ in what became of them; which ones a token meets depends on it, so their mean counts.

@@ -51,6 +51,24 @@ pub enum RunError {
     /// A measurement could not be made.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// What should be a command with a name is none.
+    #[error("{text:?} is no metric; write NAME=COMMAND, or NAME:lower=COMMAND where less is better")]
+    BusinessForm {
+        /// What was given.
+        text: String,
+    },
+    /// A command of the user's own gave no figure.
+    #[error(
+        "metric {name}: `{command}`: {problem}; it has to end with success and print a number on a line of its own"
+    )]
+    Business {
+        /// The metric's name.
+        name: String,
+        /// What was run.
+        command: String,
+        /// What happened.
+        problem: String,
+    },
     /// A plugin failed or gave something that cannot be used.
     #[error("{weight}: technique {technique} failed: {source}")]
     Technique {

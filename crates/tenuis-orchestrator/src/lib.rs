@@ -18,7 +18,10 @@ mod text;
 pub use calibration::Calibration;
 pub use compress::{Candidate, CompressOptions, Workshop};
 pub use error::RunError;
-pub use evaluate::{EvalRequest, MemoryProbe, evaluate, write_report};
+pub use evaluate::{
+    BusinessMetric, EvalRequest, MeasureRequest, MemoryProbe, RobustnessRequest, SpeedRequest, evaluate,
+    measure_only, write_report,
+};
 pub use export::{Exported, export};
 pub use observer::{Observer, Silent};
 pub use recipe::{

@@ -22,13 +22,19 @@ impl Text {
     /// [`RunError`] for a file that cannot be read, is not UTF-8, or cannot be tokenised.
     pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Self, RunError> {
         let bytes = std::fs::read(path).map_err(|source| RunError::File { path: path.to_owned(), source })?;
-        let hash = blake3::hash(&bytes).to_hex().to_string();
-        let text = String::from_utf8(bytes).map_err(|e| RunError::NotUtf8 {
-            path: path.to_owned(),
-            position: e.utf8_error().valid_up_to(),
-        })?;
-        let tokens = tokenizer.encode(&text, false)?;
-        Ok(Self { path: path.to_owned(), data: TextData { tokens, hash } })
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|e| RunError::NotUtf8 { path: path.to_owned(), position: e.valid_up_to() })?;
+        Self::of(path.to_owned(), text, tokenizer)
+    }
+
+    /// Tokenises a text that was read or made from a file.
+    ///
+    /// # Errors
+    /// [`RunError::Tokenizer`].
+    pub fn of(path: PathBuf, text: &str, tokenizer: &Tokenizer) -> Result<Self, RunError> {
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        let tokens = tokenizer.encode(text, false)?;
+        Ok(Self { path, data: TextData { tokens, hash } })
     }
 
     /// The text as reports name it.

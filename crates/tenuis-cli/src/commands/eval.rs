@@ -12,9 +12,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
-use tenuis_eval::memory::Probe;
 use tenuis_eval::report::{Holds, Report, Requirement};
-use tenuis_orchestrator::{EvalRequest, MemoryProbe, Observer, builtin_recipes, evaluate, write_report};
+use tenuis_eval::{Prices, Weights};
+use tenuis_orchestrator::{
+    EvalRequest, Observer, RobustnessRequest, builtin_recipes, evaluate, write_report,
+};
 use tenuis_spec::DecoderSpec;
 
 /// The recipe that trains a student, and the size of a model beyond which it does not run unasked.
@@ -60,11 +62,12 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         args.recipes.iter().map(|path| recipe(path)).collect::<Result<_, _>>()?
     };
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
-    let memory = if args.no_memory {
-        None
-    } else {
-        Some(memory_probe(&plugin_dirs::directories(&args.work.plugins))?)
-    };
+    let measure =
+        super::measure::request(&args.resources, &plugin_dirs::directories(&args.work.plugins), args.full)?;
+    let weights = args.weights.as_deref().map_or(Ok(Weights::default()), weights)?;
+    let business =
+        args.business.iter().map(|text| text.parse().map_err(Failure::from)).collect::<Result<_, _>>()?;
+    let harder = args.robustness || args.full;
     let request = EvalRequest {
         model,
         recipes,
@@ -72,12 +75,24 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         requirements,
         data,
         tasks: args.tasks,
+        business,
+        robustness: RobustnessRequest {
+            texts: args.ood,
+            misspelt: harder,
+            long_context: harder,
+            seeds: args.seeds,
+        },
         calibration: args.calib,
         out: args.out.clone(),
         seq_len: args.seq_len,
         max_tokens: args.max_tokens,
-        speed_repeats: Some(args.speed_repeats).filter(|&n| n > 0),
-        memory,
+        measure,
+        weights,
+        prices: args.price_per_hour.map(|price| {
+            let mut prices = Prices::default();
+            prices.machine_per_hour = price;
+            prices
+        }),
         compress: compress_options(&args.work),
     };
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::output(&args.out, e))?;
@@ -120,16 +135,28 @@ fn parameters(model: &Path) -> Result<u64, Failure> {
     Ok(spec.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum())
 }
 
-/// How this very program measures memory in a child of itself.
-fn memory_probe(plugin_dirs: &[PathBuf]) -> Result<MemoryProbe, Failure> {
-    let program = std::env::current_exe().map_err(|e| {
-        Failure::usage(format!("cannot find this program's own path ({e}); pass --no-memory"))
-    })?;
-    let mut empty = vec!["probe-memory".into()];
-    for dir in plugin_dirs {
-        empty.extend(["--plugin-dir".into(), dir.clone().into_os_string()]);
+/// `accuracy=0.4,latency=0.3`; what is not named counts nothing.
+fn weights(text: &str) -> Result<Weights, Failure> {
+    let wrong = || {
+        Failure::usage(format!(
+            "--weights {text}: give numbers of 0 or more to some of accuracy, latency, size and memory, such as accuracy=0.7,size=0.3"
+        ))
+    };
+    let mut weights = Weights { accuracy: 0.0, latency: 0.0, size: 0.0, memory: 0.0 };
+    for part in text.split(',') {
+        let (name, number) = part.split_once('=').ok_or_else(wrong)?;
+        let number =
+            number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(wrong)?;
+        match name.trim() {
+            "accuracy" => weights.accuracy = number,
+            "latency" => weights.latency = number,
+            "size" => weights.size = number,
+            "memory" => weights.memory = number,
+            _ => return Err(wrong()),
+        }
     }
-    Ok(MemoryProbe { probe: Probe { program, empty: empty.clone() }, prefix: empty })
+    let Weights { accuracy, latency, size, memory } = weights;
+    if accuracy + latency + size + memory > 0.0 { Ok(weights) } else { Err(wrong()) }
 }
 
 fn table(report: &Report) -> Table {

@@ -69,7 +69,10 @@ fn linears(model: &Model, codecs: &CodecRegistry) -> Result<Vec<Linear>, Failure
 fn parameters(model: &Model, linears: &[Linear]) -> (u64, u64) {
     let dense: u64 = linears.iter().map(|l| l.shape.iter().map(|&d| d as u64).product::<u64>()).sum();
     let rest = tenuis_eval::size::parameters(model.spec()) - dense;
-    (rest + linears.iter().map(|l| l.params).sum::<u64>(), rest + linears.iter().map(|l| l.nonzero).sum::<u64>())
+    (
+        rest + linears.iter().map(|l| l.params).sum::<u64>(),
+        rest + linears.iter().map(|l| l.nonzero).sum::<u64>(),
+    )
 }
 
 fn as_json(model: &Model, linears: &[Linear], tensors: bool) -> Value {

@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod logits;
+pub(crate) mod measure;
 pub(crate) mod metrics;
 pub(crate) mod plugins;
 pub(crate) mod probe;

@@ -28,8 +28,8 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
     }
     let peak_bytes = peak_resident_bytes()
         .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's peak memory"))?;
-    let result =
-        serde_json::to_string(&ProbeResult { peak_bytes, claims: known }).map_err(|e| Failure::new(Code::Internal, e))?;
+    let result = serde_json::to_string(&ProbeResult { peak_bytes, claims: known })
+        .map_err(|e| Failure::new(Code::Internal, e))?;
     print(&result)
 }
 

@@ -3,13 +3,27 @@
 use super::print;
 use crate::args::ReportArgs;
 use crate::exit::Failure;
-use tenuis_eval::report::Report;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use tenuis_eval::report::{Measurement, Report};
 use tenuis_orchestrator::write_report;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
-    let path = args.dir.join("report.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| Failure::input(&path, e))?;
-    let report: Report = serde_json::from_str(&text).map_err(|e| Failure::input(&path, e))?;
+    let mut report: Report = read(&args.dir.join("report.json"))?;
+    for path in &args.merge {
+        let measurement: Measurement = read(path)?;
+        report.merge_measurement(measurement, args.force).map_err(|e| Failure::input(path, e))?;
+    }
+    for dir in &args.with {
+        let path = dir.join("report.json");
+        let other: Report = read(&path)?;
+        report.merge_candidates(other, args.force).map_err(|e| Failure::input(&path, e))?;
+    }
     write_report(&report, &args.dir)?;
-    print(&format!("{}: report.md and report.html written\n", args.dir.display()))
+    print(&format!("{}: report.json, report.md and report.html written\n", args.dir.display()))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::input(path, e))?;
+    serde_json::from_str(&text).map_err(|e| Failure::input(path, e))
 }

@@ -11,7 +11,13 @@ pub(super) struct Score {
 }
 
 /// Scores all predictions of a batch, in order.
-pub(super) fn compare(reference: &[f32], candidate: &[f32], tokens: &[u32], seq: usize, vocab: usize) -> Vec<Score> {
+pub(super) fn compare(
+    reference: &[f32],
+    candidate: &[f32],
+    tokens: &[u32],
+    seq: usize,
+    vocab: usize,
+) -> Vec<Score> {
     let same = std::ptr::eq(reference, candidate);
     (0..tokens.len() / seq * (seq - 1))
         .into_par_iter()

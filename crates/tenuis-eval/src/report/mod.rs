@@ -2,10 +2,12 @@
 
 mod markdown;
 mod measurement;
+mod merge;
 mod requirement;
 
 pub use markdown::bytes;
 pub use measurement::{MEASUREMENT_SCHEMA, MeasuredModel, Measurement};
+pub use merge::MergeError;
 pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
 
 use crate::figures::Figures;
@@ -68,8 +70,8 @@ pub struct Machine {
 impl Machine {
     /// Describes the machine that this process runs on.
     pub fn here() -> Self {
-        let environment = Environment::read(&SystemRoot::default())
-            .with_version("tenuis", env!("CARGO_PKG_VERSION"));
+        let environment =
+            Environment::read(&SystemRoot::default()).with_version("tenuis", env!("CARGO_PKG_VERSION"));
         Self {
             cpu: environment.machine.cpu.name.clone(),
             threads: rayon::current_num_threads(),

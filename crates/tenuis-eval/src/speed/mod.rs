@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tenuis_measure::{
-    Clock, GenerationTimes, Noise, NoiseLimits, NoiseWatch, Phase, Progress, RoundsError, SweepResult, SystemRoot,
-    WallClock,
+    Clock, GenerationTimes, Noise, NoiseLimits, NoiseWatch, Phase, Progress, RoundsError, SweepResult,
+    SystemRoot, WallClock,
 };
 use tenuis_model::{Model, ModelError, Session};
 
@@ -113,7 +113,8 @@ pub fn measure(
     }
     if let Some(asked) = &protocol.load {
         // The rate is the baseline's, so that all models get the same requests.
-        let service = speeds.first().and_then(|speed| speed.latency_seconds).map_or(0.0, |latency| latency.mean);
+        let service =
+            speeds.first().and_then(|speed| speed.latency_seconds).map_or(0.0, |latency| latency.mean);
         for (subject, speed) in subjects.iter().zip(&mut speeds) {
             speed.load = load::load(*subject, protocol, asked, service, &clock)?;
             progress(1);
@@ -166,7 +167,8 @@ fn generate(
 ) -> Result<GenerationTimes, ModelError> {
     let vocab = model.spec().vocab as u32;
     // Any ids do: a dense decoder's time does not depend on them. A stride coprime to most vocabularies varies them.
-    let prompt: Vec<u32> = (0..(batch * prompt_tokens) as u32).map(|i| i.wrapping_mul(7919) % vocab).collect();
+    let prompt: Vec<u32> =
+        (0..(batch * prompt_tokens) as u32).map(|i| i.wrapping_mul(7919) % vocab).collect();
     GenerationTimes::record(clock, batch, prompt_tokens, |token| {
         let mut session = Session::new(model, batch, prompt_tokens + decode_tokens)?;
         let mut next = likeliest(&session.forward(&prompt)?, batch)?;

@@ -68,5 +68,6 @@ fn bytes(model: &Model, point: SweepPoint) -> u64 {
     let tokens = (point.batch_size * (point.sequence_length + DECODED)) as u64;
     let widest = spec.layers.iter().map(|layer| layer.mlp.d_ff()).max().unwrap_or(0) as u64;
     let per_token = 4 * (8 * spec.d_model as u64 + 4 * widest);
-    crate::memory::kv_cache_bytes(spec, point.batch_size, point.sequence_length + DECODED) + tokens * per_token
+    crate::memory::kv_cache_bytes(spec, point.batch_size, point.sequence_length + DECODED)
+        + tokens * per_token
 }

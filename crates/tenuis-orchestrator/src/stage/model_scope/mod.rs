@@ -162,7 +162,7 @@ fn loss_of(
     let windows = Windows::of(tokens.len(), window, Some(window * LOSS_WINDOW.1))?;
     let data = TextData { tokens, hash: String::new() };
     let quality = measure(&[Subject { name: "candidate", model: &model }], &data, windows, |_| {})?;
-    Ok(quality.first().map_or(f64::NAN, |q| q.perplexity.value.ln()))
+    Ok(quality.first().map_or(f64::NAN, |measured| measured.quality.perplexity.value.ln()))
 }
 
 /// Refuses a stage that would not fit into the memory that is free.

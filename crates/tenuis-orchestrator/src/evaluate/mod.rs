@@ -1,23 +1,33 @@
 //! The main job: compress a model by every recipe, measure all beside the original, report.
 
+mod business;
+mod measure;
+mod robustness;
+mod samples;
+mod written;
+
+pub use business::BusinessMetric;
+pub use measure::{MeasureRequest, MemoryProbe, SpeedRequest, measure_only};
+pub use robustness::RobustnessRequest;
+pub use written::write_report;
+
 use crate::compress::{CompressOptions, Workshop};
 use crate::error::RunError;
 use crate::observer::Observer;
 use crate::recipe::LoadedRecipe;
 use crate::text::Text;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use samples::Samples;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tenuis_core::{Checkpoint, CodecRegistry};
-use tenuis_eval::memory::Probe;
-use tenuis_eval::quality::{self, Subject};
+use tenuis_eval::figures::{Figures, Items};
+use tenuis_eval::quality::{self, COMPUTE_DTYPE, Quality, Subject};
 use tenuis_eval::report::{self, Compression, Entry, Machine, Protocol, Report, Requirement};
 use tenuis_eval::size::Size;
-use tenuis_eval::speed::{self, SpeedProtocol};
-use tenuis_eval::tasks::{Task, TaskScore};
-use tenuis_eval::{EvalError, Windows, memory::Memory};
+use tenuis_eval::tasks::Task;
+use tenuis_eval::{EvalError, Prices, Weights, Windows};
 use tenuis_host::PluginRegistry;
 use tenuis_model::{Model, Tokenizer};
 
@@ -36,6 +46,10 @@ pub struct EvalRequest {
     pub data: PathBuf,
     /// Files of questions to be answered, each a task; see [`tenuis_eval::tasks`].
     pub tasks: Vec<PathBuf>,
+    /// Commands of the user's own that print a number about a model.
+    pub business: Vec<BusinessMetric>,
+    /// Harder texts.
+    pub robustness: RobustnessRequest,
     /// The text that techniques are calibrated on.
     pub calibration: Option<PathBuf>,
     /// Where the candidates' checkpoints go, one directory each.
@@ -44,30 +58,14 @@ pub struct EvalRequest {
     pub seq_len: Option<usize>,
     /// Evaluate at most so many tokens, in evenly spaced windows.
     pub max_tokens: Option<usize>,
-    /// Counted rounds of the speed measurement; none where absent.
-    pub speed_repeats: Option<usize>,
-    /// How to start the process that measures memory; not measured where absent.
-    pub memory: Option<MemoryProbe>,
+    /// How speed and memory are measured.
+    pub measure: MeasureRequest,
+    /// What counts how much in the score of all.
+    pub weights: Weights,
+    /// What the machine costs; without, costs are left out.
+    pub prices: Option<Prices>,
     /// Options of the compression.
     pub compress: CompressOptions,
-}
-
-/// How to start a child process for a model directory.
-#[derive(Clone, Debug)]
-pub struct MemoryProbe {
-    /// The program and the arguments of an empty process.
-    pub probe: Probe,
-    /// Arguments before the model's directory and the numbers of prompt and decoding tokens.
-    pub prefix: Vec<OsString>,
-}
-
-impl MemoryProbe {
-    fn measure(&self, dir: &Path, protocol: SpeedProtocol) -> Result<Memory, RunError> {
-        let mut arguments = self.prefix.clone();
-        arguments.extend([dir.into(), protocol.prompt_tokens.to_string().into()]);
-        arguments.push(protocol.decode_tokens.to_string().into());
-        Ok(self.probe.measure(&arguments)?)
-    }
 }
 
 /// Compresses, measures and reports.
@@ -159,45 +157,64 @@ pub fn evaluate(
     let names = candidates.iter().map(|c| c.name.as_str());
     subjects.extend(names.zip(&models).map(|(name, model)| Subject { name, model }));
     observer.begin("measuring quality", windows.count() as u64);
-    let mut qualities =
-        quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
+    let measured = quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
     observer.end();
-    let scores = measure_tasks(&tasks, &subjects, observer.as_ref())?;
-    for (quality, scores) in qualities.iter_mut().zip(scores) {
-        quality.tasks = scores;
+    let (mut qualities, window_scores): (Vec<Quality>, Vec<_>) =
+        measured.into_iter().map(|measured| (measured.quality, measured.windows)).unzip();
+    let mut samples = Samples::new(&window_scores);
+    for ((subject, quality), samples) in subjects.iter().zip(&mut qualities).zip(samples.each()) {
+        quality.tasks = measure::tasks(&tasks, *subject, samples, observer.as_ref())?;
+    }
+    let harder = request.robustness.texts(&data, &tokenizer, windows, max_positions, request.max_tokens)?;
+    for note in &harder.notes {
+        warnings.push(note.clone());
+    }
+    for (quality, found) in
+        qualities.iter_mut().zip(robustness::measure(&subjects, &harder, observer.as_ref())?)
+    {
+        quality.robustness = found;
+    }
+    let dirs: Vec<&Path> =
+        std::iter::once(request.model.as_path()).chain(candidates.iter().map(|c| c.dir.as_path())).collect();
+    for (quality, dir) in qualities.iter_mut().zip(&dirs) {
+        quality.business = business::measure(&request.business, dir)?;
     }
 
-    let protocol =
-        SpeedProtocol::for_positions(max_positions).with_repeats(request.speed_repeats.unwrap_or(1));
-    let speeds = match request.speed_repeats {
-        Some(_) => {
-            let rounds = (protocol.warmup + protocol.repeats) * subjects.len();
-            observer.begin("measuring speed", rounds as u64);
-            let speeds = speed::measure(&subjects, protocol, |n| observer.advance(n as u64))?;
-            observer.end();
-            speeds.into_iter().map(Some).collect()
-        }
-        None => vec![None; subjects.len()],
-    };
-    let dirs = std::iter::once(&request.model).chain(candidates.iter().map(|c| &c.dir));
-    let memories = measure_memory(request, dirs, protocol, subjects.len(), observer.as_ref())?;
+    let measured = measure::resources(&request.measure, &subjects, &dirs, observer.as_ref())?;
+    let mut machine = Machine::here();
+    if let Some(noise) = measured.noise {
+        warnings.extend(measure::said_of(&noise));
+        machine.noise = Some(noise);
+    }
 
     let baseline_bytes = model.checkpoint().file_bytes();
     let mut entries = Vec::with_capacity(subjects.len());
-    let measured = qualities.into_iter().zip(speeds).zip(memories);
-    for (index, (subject, ((quality, speed), memory))) in subjects.iter().zip(measured).enumerate() {
+    let all = qualities.into_iter().zip(measured.speeds).zip(measured.memories);
+    for (index, (subject, ((quality, speed), memory))) in subjects.iter().zip(all).enumerate() {
         let made = index.checked_sub(1).map(|i| &candidates[i]);
+        let cost =
+            request.prices.as_ref().zip(speed.as_ref()).and_then(|(prices, speed)| {
+                prices.cost(speed.decode_tokens_per_s, speed.joules_per_token).ok()
+            });
         entries.push(Entry {
             name: subject.name.to_owned(),
             recipe: made.and_then(|c| c.recipe.clone()),
-            checkpoint: made.map_or(&request.model, |c| &c.dir).display().to_string(),
-            size: Size::of(subject.model, baseline_bytes)?,
+            checkpoint: dirs[index].display().to_string(),
+            size: Size::of(subject.model, baseline_bytes, measured.protocol.prompt_tokens)?,
             quality,
             speed,
             memory,
             compression: made.and_then(|c| c.compression.clone()),
+            figures: None,
+            cost,
         });
     }
+    let items: Vec<Items<'_>> = samples.items();
+    for index in 1..entries.len() {
+        let figures = Figures::of((&entries[0], items[0]), (&entries[index], items[index]), request.weights);
+        entries[index].figures = Some(figures);
+    }
+    samples.write(&request.out, entries.iter().map(|entry| entry.name.as_str()))?;
     let baseline = entries.remove(0);
     let calibration = calibrated.zip(calibration.as_ref()).and_then(|(spec, text)| {
         crate::calibration::Calibration::of(text, spec, max_positions).ok().map(|c| c.source().clone())
@@ -205,19 +222,25 @@ pub fn evaluate(
     Ok(Report {
         schema: report::SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        created_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
-        machine: Machine::here(),
+        created_unix: now(),
+        machine,
         protocol: Protocol {
             data: data.source(),
             calibration,
-            speed: request.speed_repeats.map(|_| protocol),
-            compute_dtype: "f32".to_owned(),
+            speed: request.measure.speed.is_some().then_some(measured.protocol),
+            compute_dtype: COMPUTE_DTYPE.to_owned(),
         },
         requirements: request.requirements.iter().map(|r| r.judge(&baseline, &entries)).collect(),
         baseline,
         candidates: entries,
+        elsewhere: Vec::new(),
         warnings,
     })
+}
+
+/// Seconds since 1970 UTC.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// A candidate on its way into the report.
@@ -245,69 +268,4 @@ fn open_tasks(paths: &[PathBuf], tokenizer: &Tokenizer, model: &Model) -> Result
         tasks.push(task);
     }
     Ok(tasks)
-}
-
-/// Puts every task to every model; the scores of each model by the tasks' names.
-fn measure_tasks(
-    tasks: &[Task],
-    subjects: &[Subject<'_>],
-    observer: &dyn Observer,
-) -> Result<Vec<BTreeMap<String, TaskScore>>, RunError> {
-    let mut scores = vec![BTreeMap::new(); subjects.len()];
-    let items: usize = tasks.iter().map(Task::items).sum();
-    if items == 0 {
-        return Ok(scores);
-    }
-    observer.begin("measuring tasks", (items * subjects.len()) as u64);
-    for (subject, scores) in subjects.iter().zip(&mut scores) {
-        for task in tasks {
-            let score = task.measure(*subject, &|done| observer.advance(done as u64))?;
-            scores.insert(task.name().to_owned(), score);
-        }
-    }
-    observer.end();
-    Ok(scores)
-}
-
-/// Measures each directory in a process of its own, or nothing where that was not asked for.
-fn measure_memory<'a>(
-    request: &EvalRequest,
-    dirs: impl Iterator<Item = &'a PathBuf>,
-    protocol: SpeedProtocol,
-    count: usize,
-    observer: &dyn Observer,
-) -> Result<Vec<Option<Memory>>, RunError> {
-    let Some(probe) = &request.memory else { return Ok(vec![None; count]) };
-    observer.begin("measuring memory", count as u64);
-    let mut memories = Vec::with_capacity(count);
-    for dir in dirs {
-        memories.push(Some(probe.measure(dir, protocol)?));
-        observer.advance(1);
-    }
-    observer.end();
-    Ok(memories)
-}
-
-/// Writes `report.json`, `report.md` and `report.html` into a directory, each whole or not at all.
-///
-/// # Errors
-/// [`RunError::File`], [`RunError::Page`].
-pub fn write_report(report: &Report, out: &Path) -> Result<(), RunError> {
-    let file = |name: &str| {
-        let path = out.join(name);
-        move |source: std::io::Error| RunError::File { path, source }
-    };
-    let value = serde_json::to_value(report).map_err(|e| file("report.json")(e.into()))?;
-    let json = serde_json::to_string_pretty(&value).map_err(|e| file("report.json")(e.into()))?;
-    let html = tenuis_report::render(&value).map_err(RunError::Page)?;
-    for (name, text) in
-        [("report.json", json + "\n"), ("report.md", report.to_markdown()), ("report.html", html)]
-    {
-        let path = out.join(name);
-        let temporary = out.join(format!(".{name}.tmp"));
-        std::fs::write(&temporary, text)
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .map_err(|source| RunError::File { path, source })?;
-    }
-    Ok(())
 }

@@ -1,0 +1,203 @@
+//! Speed, memory and tasks of models side by side.
+
+use super::samples::ModelSamples;
+use crate::error::RunError;
+use crate::observer::Observer;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tenuis_core::{Checkpoint, CodecRegistry};
+use tenuis_eval::memory::{Memory, Probe};
+use tenuis_eval::quality::Subject;
+use tenuis_eval::report::{MEASUREMENT_SCHEMA, Machine, MeasuredModel, Measurement};
+use tenuis_eval::speed::{self, LoadProtocol, Speed, SpeedProtocol, SweepLimits};
+use tenuis_eval::tasks::{Task, TaskScore};
+use tenuis_eval::{Noise, NoiseVerdict};
+use tenuis_model::Model;
+
+/// How speed and memory are measured.
+#[derive(Clone, Debug, Default)]
+pub struct MeasureRequest {
+    /// How speed is measured; not at all where absent.
+    pub speed: Option<SpeedRequest>,
+    /// How to start the process that measures memory; not measured where absent.
+    pub memory: Option<MemoryProbe>,
+    /// Whether fresh processes are timed to their first token, with files cold and warm.
+    pub starts: bool,
+}
+
+/// How speed is measured, as far as it is not by default.
+#[derive(Clone, Debug, Default)]
+pub struct SpeedRequest {
+    /// Counted rounds.
+    pub repeats: Option<usize>,
+    /// Tokens of the prompt and of the generation.
+    pub lengths: Option<(usize, usize)>,
+    /// Batch sizes and lengths to try.
+    pub sweep: Option<SweepLimits>,
+    /// Requests that come by themselves.
+    pub load: Option<LoadProtocol>,
+}
+
+impl MeasureRequest {
+    fn protocol(&self, max_positions: usize) -> SpeedProtocol {
+        let mut protocol = SpeedProtocol::for_positions(max_positions);
+        let Some(asked) = &self.speed else { return protocol };
+        if let Some((prompt, decode)) = asked.lengths {
+            protocol = protocol.with_lengths(prompt, decode);
+        }
+        if let Some(repeats) = asked.repeats {
+            protocol = protocol.with_repeats(repeats);
+        }
+        protocol.with_sweep(asked.sweep).with_load(asked.load)
+    }
+}
+
+/// How to start a child process for a model directory.
+#[derive(Clone, Debug)]
+pub struct MemoryProbe {
+    /// The program and the arguments of an empty process.
+    pub probe: Probe,
+    /// Arguments before the model's directory and the numbers of prompt and decoding tokens.
+    pub prefix: Vec<OsString>,
+}
+
+impl MemoryProbe {
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        dir: &Path,
+        protocol: &SpeedProtocol,
+        starts: bool,
+    ) -> Result<Memory, RunError> {
+        let mut arguments = self.prefix.clone();
+        arguments.extend([dir.into(), protocol.prompt_tokens.to_string().into()]);
+        arguments.push(protocol.decode_tokens.to_string().into());
+        let mut memory = self.probe.measure(&arguments)?;
+        if starts {
+            let checkpoint = subject.model.checkpoint();
+            let files = checkpoint.shard_files().map(|file| checkpoint.location().join(file)).collect();
+            memory.start = Some(self.probe.start_times(&arguments, files)?);
+        }
+        Ok(memory)
+    }
+}
+
+/// What was measured of models, in their order.
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) protocol: SpeedProtocol,
+    pub(super) speeds: Vec<Option<Speed>>,
+    pub(super) memories: Vec<Option<Memory>>,
+    pub(super) noise: Option<Noise>,
+}
+
+/// Measures speed, then memory, each as far as it was asked for. The first model decides the lengths.
+pub(super) fn resources(
+    request: &MeasureRequest,
+    subjects: &[Subject<'_>],
+    dirs: &[&Path],
+    observer: &dyn Observer,
+) -> Result<Resources, RunError> {
+    let max_positions = subjects.iter().map(|s| s.model.spec().max_positions).min().unwrap_or_default();
+    let protocol = request.protocol(max_positions);
+    let (mut speeds, mut noise) = (vec![None; subjects.len()], None);
+    if request.speed.is_some() {
+        observer.begin("measuring speed", protocol.steps(subjects.len()) as u64);
+        let measured = speed::measure(subjects, &protocol, |n| observer.advance(n as u64))?;
+        observer.end();
+        speeds = measured.speeds.into_iter().map(Some).collect();
+        noise = Some(measured.noise);
+    }
+    let mut memories = vec![None; subjects.len()];
+    if let Some(probe) = &request.memory {
+        observer.begin("measuring memory", subjects.len() as u64);
+        for ((memory, subject), dir) in memories.iter_mut().zip(subjects).zip(dirs) {
+            *memory = Some(probe.measure(*subject, dir, &protocol, request.starts)?);
+            observer.advance(1);
+        }
+        observer.end();
+    }
+    Ok(Resources { protocol, speeds, memories, noise })
+}
+
+/// What the reader of a report should know of a machine that was not quiet.
+pub(super) fn said_of(noise: &Noise) -> Option<String> {
+    match &noise.verdict {
+        NoiseVerdict::Noisy { reasons } => Some(format!(
+            "the machine was not quiet while speed was measured, so speeds may be off: {}",
+            reasons.join("; ")
+        )),
+        _ => None,
+    }
+}
+
+/// Puts every task to a model; the scores by the tasks' names.
+pub(super) fn tasks(
+    tasks: &[Task],
+    subject: Subject<'_>,
+    samples: &mut ModelSamples<'_>,
+    observer: &dyn Observer,
+) -> Result<BTreeMap<String, TaskScore>, RunError> {
+    let mut scores = BTreeMap::new();
+    let items: usize = tasks.iter().map(Task::items).sum();
+    if items == 0 {
+        return Ok(scores);
+    }
+    observer.begin(&format!("measuring tasks: {}", subject.name), items as u64);
+    for task in tasks {
+        let score = task.measure(subject, &|done| observer.advance(done as u64))?;
+        let _ = &samples;
+        scores.insert(task.name().to_owned(), score);
+    }
+    observer.end();
+    Ok(scores)
+}
+
+/// Measures speed and memory alone, as is done on the device that models are for.
+///
+/// # Errors
+/// [`RunError`] where a model cannot be opened or measured.
+pub fn measure_only(
+    target: &str,
+    models: &[PathBuf],
+    request: &MeasureRequest,
+    codecs: &CodecRegistry,
+    observer: &Arc<dyn Observer>,
+) -> Result<Measurement, RunError> {
+    let opened = models
+        .iter()
+        .map(|dir| Ok(Model::open(Arc::new(Checkpoint::open(dir)?), codecs)?))
+        .collect::<Result<Vec<Model>, RunError>>()?;
+    let names: Vec<String> = models.iter().map(|dir| super::name_of(dir)).collect();
+    let subjects: Vec<Subject<'_>> =
+        names.iter().zip(&opened).map(|(name, model)| Subject { name, model }).collect();
+    let dirs: Vec<&Path> = models.iter().map(PathBuf::as_path).collect();
+    let request =
+        MeasureRequest { speed: Some(request.speed.clone().unwrap_or_default()), ..request.clone() };
+    let measured = resources(&request, &subjects, &dirs, observer.as_ref())?;
+    let mut machine = Machine::here();
+    machine.noise = measured.noise;
+    let found = subjects.iter().zip(&dirs).zip(measured.speeds.into_iter().zip(measured.memories));
+    let models = found.filter_map(|((subject, dir), (speed, memory))| {
+        let checkpoint = subject.model.checkpoint();
+        Some(MeasuredModel {
+            name: subject.name.to_owned(),
+            checkpoint: dir.display().to_string(),
+            fingerprint: checkpoint.hash().to_hex().to_string(),
+            bytes: checkpoint.file_bytes(),
+            speed: speed?,
+            memory,
+        })
+    });
+    Ok(Measurement {
+        schema: MEASUREMENT_SCHEMA.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_unix: super::now(),
+        target: target.to_owned(),
+        machine,
+        protocol: measured.protocol,
+        models: models.collect(),
+    })
+}
