@@ -261,7 +261,7 @@ fn measure_tasks(
     observer.begin("measuring tasks", (items * subjects.len()) as u64);
     for (subject, scores) in subjects.iter().zip(&mut scores) {
         for task in tasks {
-            let score = task.measure(*subject, &|done| observer.advance(done as u64))?;
+            let (score, _) = task.measure(*subject, &|done| observer.advance(done as u64))?;
             scores.insert(task.name().to_owned(), score);
         }
     }

@@ -23,11 +23,8 @@ impl AnswerForm {
         choices: &[String],
         labels: Option<&[String]>,
     ) -> Result<usize, ItemProblem> {
-        let refused = || ItemProblem::Answer {
-            answer: describe(value),
-            choices: choices.len(),
-            mend: self.mend(),
-        };
+        let refused =
+            || ItemProblem::Answer { answer: describe(value), choices: choices.len(), mend: self.mend() };
         let written = text(value).ok_or_else(refused)?;
         let written = written.trim();
         let index = match self {

@@ -76,8 +76,10 @@ impl Builtin {
     pub fn recognise(path: &Path) -> Result<&'static Self, TaskError> {
         if let Some(delimiter) = delimiter(path) {
             let (text, _) = read_text(path)?;
-            let mut reader =
-                csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).from_reader(text.as_bytes());
+            let mut reader = csv::ReaderBuilder::new()
+                .delimiter(delimiter)
+                .has_headers(false)
+                .from_reader(text.as_bytes());
             let first = reader.records().next().and_then(Result::ok);
             if first.is_some_and(|first| first.len() == 6 && matches!(&first[5], "A" | "B" | "C" | "D")) {
                 return Self::find("mmlu_csv");

@@ -169,7 +169,7 @@ impl ChatTemplate {
         variables.insert("tools", Value::from(()));
         variables.insert("documents", Value::from(()));
         let template = self.environment.get_template(NAME);
-        template.and_then(|template| template.render(Value::from_iter(variables))).map_err(|error| {
+        template.and_then(|template| template.render(Value::from_pairs(variables))).map_err(|error| {
             let (line, problem) = describe(&error);
             ChatError::Render { line, problem }
         })
@@ -189,9 +189,10 @@ fn read(path: &Path) -> Result<Option<String>, ChatError> {
 fn named(value: &serde_json::Value, name: &str, path: &Path) -> Result<Option<String>, ChatError> {
     let malformed = || ChatError::Malformed {
         path: path.to_owned(),
-        problem: "field \"chat_template\" is neither a text nor a list of objects with \"name\" and \"template\"; \
+        problem:
+            "field \"chat_template\" is neither a text nor a list of objects with \"name\" and \"template\"; \
                   copy it from the original model"
-            .to_owned(),
+                .to_owned(),
     };
     match value {
         serde_json::Value::Null => Ok(None),

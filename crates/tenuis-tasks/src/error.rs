@@ -164,7 +164,9 @@ pub enum SpecProblem {
         problem: String,
     },
     /// The task asks for a chat template and the model has none.
-    #[error("chat = true, but the model has no chat template; give the task chat = \"auto\" or the model a template")]
+    #[error(
+        "chat = true, but the model has no chat template; give the task chat = \"auto\" or the model a template"
+    )]
     NoChatTemplate,
 }
 
@@ -267,7 +269,9 @@ pub enum ItemProblem {
         word: String,
     },
     /// There are too few other records to take examples from.
-    #[error("few_shot.examples = {asked}, but only {available} other records are there; ask for fewer or give more")]
+    #[error(
+        "few_shot.examples = {asked}, but only {available} other records are there; ask for fewer or give more"
+    )]
     FewShot {
         /// Examples asked for.
         asked: usize,

@@ -111,9 +111,7 @@ impl Extractor {
     pub(crate) fn find(&self, answer: &str) -> Option<String> {
         match self {
             Self::Whole => Some(answer.trim().to_owned()),
-            Self::FirstLine => {
-                answer.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
-            }
+            Self::FirstLine => answer.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned),
             Self::LastNumber(number) => {
                 let last = number.find_iter(answer).last()?.as_str();
                 Some(last.chars().filter(|c| !matches!(c, '$' | ',')).collect())
@@ -143,8 +141,12 @@ impl Extractor {
             Self::Whole | Self::FirstLine => "no text; give it one".to_owned(),
             Self::LastNumber(_) => "no number; end it in one".to_owned(),
             Self::Letter(_) => "no letter of a choice; give it one".to_owned(),
-            Self::After(marker) => format!("nothing after {marker:?}; end it in \"{marker} \" and the result"),
-            Self::Regex { pattern, .. } => format!("no match of {:?}; mend it or the pattern", pattern.as_str()),
+            Self::After(marker) => {
+                format!("nothing after {marker:?}; end it in \"{marker} \" and the result")
+            }
+            Self::Regex { pattern, .. } => {
+                format!("no match of {:?}; mend it or the pattern", pattern.as_str())
+            }
         }
     }
 }

@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn draws_depend_on_seed_and_item() {
         let pool = pool(&(0..50).collect::<Vec<u8>>());
-        let drawn = |seed, item: usize| choose(&config(4, DrawOrder::Random, seed), &pool[item], &pool).unwrap();
+        let drawn =
+            |seed, item: usize| choose(&config(4, DrawOrder::Random, seed), &pool[item], &pool).unwrap();
         assert_eq!(drawn(1, 0), drawn(1, 0));
         assert_ne!(drawn(1, 0), drawn(2, 0));
         assert_ne!(drawn(1, 0), drawn(1, 1));

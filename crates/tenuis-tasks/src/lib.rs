@@ -47,7 +47,8 @@ pub use extract::{Extract, Occurrence};
 pub use item::{Item, Request, Stop, Variant};
 pub use outcome::{Outcome, Sample};
 pub use spec::{
-    AnswerForm, ChatUse, ChoicesConfig, DrawOrder, FewShotConfig, FieldType, GenerateConfig, Kind, TaskSpec, Texts,
+    AnswerForm, ChatUse, ChoicesConfig, DrawOrder, FewShotConfig, FieldType, GenerateConfig, Kind, TaskSpec,
+    Texts,
 };
 pub use summary::{SliceScore, Summary};
 pub use task::{FewShot, Task};

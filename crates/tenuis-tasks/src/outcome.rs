@@ -113,10 +113,7 @@ pub(crate) fn judge(
         (Request::Choices { variants, answer }, Outcome::LogLikelihoods(found)) => {
             choose(spec, &mut sample, variants, *answer, found)?
         }
-        (
-            Request::LastWord { continuation, .. },
-            Outcome::LastWord { log_likelihood, is_likeliest },
-        ) => {
+        (Request::LastWord { continuation, .. }, Outcome::LastWord { log_likelihood, is_likeliest }) => {
             if !log_likelihood.is_finite() {
                 return Err(JudgeError::NotFinite { id });
             }

@@ -136,7 +136,9 @@ impl<'a> Prompter<'a> {
     fn slice(&self, fields: &Fields, field: &str) -> Result<String, ItemProblem> {
         match fields.get(field) {
             Some(serde_json::Value::String(text)) => Ok(text.clone()),
-            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => Ok(value.to_string()),
+            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
+                Ok(value.to_string())
+            }
             other => Err(ItemProblem::Field {
                 field: field.to_owned(),
                 expected: "a text, a number or a truth value, since it is one of the task's `slices`",
@@ -150,7 +152,9 @@ impl<'a> Prompter<'a> {
     fn stop(&self, asks: &[Ask]) -> Stop {
         let Some(generate) = &self.spec.generate else { return Stop::default() };
         let has_end = |ask: &Ask| match ask {
-            Ask::Generate { target, .. } => generate.stop.iter().any(|stop| target.trim().contains(stop.as_str())),
+            Ask::Generate { target, .. } => {
+                generate.stop.iter().any(|stop| target.trim().contains(stop.as_str()))
+            }
             _ => false,
         };
         let after = generate.stop_after.clone().filter(|_| asks.iter().any(has_end));
@@ -206,7 +210,13 @@ impl<'a> Prompter<'a> {
             }
             let bytes = vec![shared.len(); texts.len()];
             let continuations = vec![format!("{delimiter}{shared}"); texts.len()];
-            return Ok(Ask::Choices { contexts: texts.clone(), continuations, choices: texts, answer, bytes });
+            return Ok(Ask::Choices {
+                contexts: texts.clone(),
+                continuations,
+                choices: texts,
+                answer,
+                bytes,
+            });
         }
         let prompt = self.templates.render(PROMPT, record)?;
         Ok(Ask::Choices {
@@ -227,7 +237,9 @@ impl<'a> Prompter<'a> {
                 let value = self.templates.evaluate(REFERENCES, record)?;
                 match (text(&value), value.kind()) {
                     (Some(one), _) => vec![one],
-                    (None, ValueKind::Seq | ValueKind::Iterable) => self.templates.texts(REFERENCES, record)?,
+                    (None, ValueKind::Seq | ValueKind::Iterable) => {
+                        self.templates.texts(REFERENCES, record)?
+                    }
                     _ => {
                         return Err(ItemProblem::Value {
                             field: REFERENCES.to_owned(),
@@ -244,9 +256,8 @@ impl<'a> Prompter<'a> {
         if let Some(extractor) = self.extractor.filter(|_| config.extract_references) {
             for reference in &mut references {
                 let found = extractor.find(reference).map(|found| clean(config, &found));
-                *reference = found.filter(|found| !found.is_empty()).ok_or_else(|| ItemProblem::NoResult {
-                    reference: cut(reference),
-                    problem: extractor.lacks(),
+                *reference = found.filter(|found| !found.is_empty()).ok_or_else(|| {
+                    ItemProblem::NoResult { reference: cut(reference), problem: extractor.lacks() }
                 })?;
             }
         }
@@ -263,7 +274,8 @@ impl<'a> Prompter<'a> {
                 (&contexts[*answer], delimiter, target.strip_prefix(own).unwrap_or(target))
             }
             Ask::Generate { prompt, target, .. } => {
-                let delimiter = self.spec.generate.as_ref().map_or("", |generate| generate.delimiter.as_str());
+                let delimiter =
+                    self.spec.generate.as_ref().map_or("", |generate| generate.delimiter.as_str());
                 (prompt, delimiter, target.as_str())
             }
             Ask::LastWord { context, continuation } => (context, "", continuation.as_str()),
@@ -297,7 +309,9 @@ impl<'a> Prompter<'a> {
                     continuations.into_iter().zip(choices.into_iter().zip(bytes)).enumerate()
                 {
                     let context = match index.checked_sub(1) {
-                        Some(before) if contexts[before] == contexts[index] => variants[before].context.clone(),
+                        Some(before) if contexts[before] == contexts[index] => {
+                            variants[before].context.clone()
+                        }
                         _ => frame(&contexts[index])?,
                     };
                     variants.push(Variant { context, continuation, choice, bytes });

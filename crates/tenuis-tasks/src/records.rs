@@ -28,10 +28,8 @@ pub(crate) struct Records {
 pub(crate) fn read_text(path: &Path) -> Result<(String, String), TaskError> {
     let bytes = std::fs::read(path).map_err(|source| TaskError::File { path: path.to_owned(), source })?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
-    let text = String::from_utf8(bytes).map_err(|e| TaskError::NotUtf8 {
-        path: path.to_owned(),
-        position: e.utf8_error().valid_up_to(),
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| TaskError::NotUtf8 { path: path.to_owned(), position: e.utf8_error().valid_up_to() })?;
     Ok((text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), hash))
 }
 
@@ -58,7 +56,10 @@ fn header(path: &Path, first: &csv::StringRecord, given: &[String]) -> Result<Ve
         if name.is_empty() {
             // The first column of tables that pandas wrote: an index without a name.
             if at > 0 {
-                return refused(name, "has no name; the first line must name every column, or `columns` must");
+                return refused(
+                    name,
+                    "has no name; the first line must name every column, or `columns` must",
+                );
             }
         } else if names[..at].contains(name) {
             return refused(name, "occurs twice; the first line must name every column, or `columns` must");
@@ -68,8 +69,10 @@ fn header(path: &Path, first: &csv::StringRecord, given: &[String]) -> Result<Ve
 }
 
 fn table(path: &Path, text: &str, delimiter: u8, columns: &[String]) -> Result<Vec<Record>, TaskError> {
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(columns.is_empty()).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(columns.is_empty())
+        .from_reader(text.as_bytes());
     let refused = |e: &csv::Error| {
         let line = e.position().map_or(1, csv::Position::line);
         let problem = match e.kind() {

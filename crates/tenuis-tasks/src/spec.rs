@@ -374,7 +374,8 @@ impl TaskSpec {
             }
         }
         if self.kind == Kind::LastWord && self.chat != ChatUse::Never {
-            let problem = "must be false for kind = \"last_word\": a chat's answer is no continuation of the text";
+            let problem =
+                "must be false for kind = \"last_word\": a chat's answer is no continuation of the text";
             return Err(SpecProblem::Field { field: "chat", problem });
         }
         if let Some(choices) = &self.choices

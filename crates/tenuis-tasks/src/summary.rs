@@ -56,7 +56,11 @@ struct Values {
 }
 
 impl Values {
-    fn new(metric: Option<TextMetric>, normalization: Normalization, samples: &[Sample]) -> Result<Self, JudgeError> {
+    fn new(
+        metric: Option<TextMetric>,
+        normalization: Normalization,
+        samples: &[Sample],
+    ) -> Result<Self, JudgeError> {
         match metric {
             Some(metric) if !metric.is_right_or_wrong() => {
                 let pair = |sample| pair(sample);

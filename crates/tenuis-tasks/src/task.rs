@@ -115,7 +115,8 @@ impl Task {
         let extractor = spec.generate.as_ref().map(|generate| Extractor::new(&generate.extract));
         let extractor = extractor.transpose().map_err(refused)?;
         let records = Records::read(data, &spec.columns)?;
-        let other = pool.filter(|_| spec.few_shot.examples > 0).map(|pool| Records::read(pool, &spec.columns));
+        let other =
+            pool.filter(|_| spec.few_shot.examples > 0).map(|pool| Records::read(pool, &spec.columns));
         let other = other.transpose()?;
         let pool = other.as_ref().unwrap_or(&records);
         let prompter = Prompter::new(&spec, extractor.as_ref(), chat).map_err(refused)?;

@@ -76,7 +76,9 @@ impl Templates {
     pub(crate) fn render(&self, field: &str, record: &Value) -> Result<String, ItemProblem> {
         let template = self.environment.get_template(field);
         let rendered = template.and_then(|template| {
-            template.render(record.clone()).map_err(|error| self.named(error, template.undeclared_variables(false), record))
+            template
+                .render(record.clone())
+                .map_err(|error| self.named(error, template.undeclared_variables(false), record))
         });
         rendered.map_err(|error| ItemProblem::Template { field: field.to_owned(), problem: problem(&error) })
     }
@@ -111,8 +113,10 @@ impl Templates {
             return error;
         }
         missing.sort();
-        let fields: Vec<String> = record.try_iter().map(|keys| keys.map(|key| key.to_string()).collect()).unwrap_or_default();
-        let detail = format!("the record has no field \"{}\"; it has {}", missing.join("\", \""), fields.join(", "));
+        let fields: Vec<String> =
+            record.try_iter().map(|keys| keys.map(|key| key.to_string()).collect()).unwrap_or_default();
+        let detail =
+            format!("the record has no field \"{}\"; it has {}", missing.join("\", \""), fields.join(", "));
         Error::new(ErrorKind::UndefinedError, detail)
     }
 

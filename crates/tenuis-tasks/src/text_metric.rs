@@ -185,9 +185,11 @@ impl Counts {
                 config.score(&sum) / 100.0
             }
             Self::Ter(config, counts) => {
-                let sum = items.iter().map(|&item| &counts[item]).fold(TerCounts::default(), |sum, one| TerCounts {
-                    edits: sum.edits + one.edits,
-                    reference_len: sum.reference_len + one.reference_len,
+                let sum = items.iter().map(|&item| &counts[item]).fold(TerCounts::default(), |sum, one| {
+                    TerCounts {
+                        edits: sum.edits + one.edits,
+                        reference_len: sum.reference_len + one.reference_len,
+                    }
                 });
                 config.score(sum) / 100.0
             }
