@@ -29,6 +29,9 @@ pub enum EvalError {
     /// A file cannot be used as a task.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// What a model did with an item cannot be judged.
+    #[error(transparent)]
+    Judge(#[from] tenuis_tasks::JudgeError),
     /// What a model wrote cannot be turned into text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

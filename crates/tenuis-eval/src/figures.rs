@@ -204,7 +204,8 @@ fn qualities(
         let Some(of_baseline) = baseline.tasks.get(name) else { continue };
         let values = |items: Items<'_>| Statistic::mean(items.tasks.get(name).cloned().unwrap_or_default());
         let difference = difference(&[values(base_items), values(items)]);
-        add(format!("task.{name}"), Direction::HigherIsBetter, of_baseline.value, task.value, difference);
+        let direction = task.direction.unwrap_or(Direction::HigherIsBetter);
+        add(format!("task.{name}"), direction, of_baseline.value, task.value, difference);
     }
     for (name, perplexity) in &candidate.robustness {
         let Some(of_baseline) = baseline.robustness.get(name) else { continue };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("tenuis-host", 2),
     ("tenuis-prune", 3),
     ("tenuis-report", 3),
+    ("tenuis-tasks", 3),
     ("tenuis-model", 3),
     ("tenuis-distill", 4),
     ("tenuis-eval", 4),

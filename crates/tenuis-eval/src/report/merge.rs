@@ -81,9 +81,8 @@ impl Report {
         .collect();
         let same_text = found.is_empty();
         for (name, task) in &theirs.tasks {
-            let own = ours.tasks.get(name).map(|task| format!("{}{}", task.data_hash, task.prompt));
-            let other = format!("{}{}", task.data_hash, task.prompt);
-            found.extend(Difference::of(format!("task {name}"), own.as_deref(), &other));
+            let own = ours.tasks.get(name).map(|task| task.protocol.as_str());
+            found.extend(Difference::of(format!("task {name}"), own, &task.protocol));
         }
         let speed = |report: &Self| {
             let protocol = report.protocol.speed.as_ref()?.protocol.clone();

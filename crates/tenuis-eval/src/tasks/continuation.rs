@@ -9,6 +9,8 @@ use tenuis_model::{Model, ModelError, Session, Tokenizer};
 pub(super) struct Encoder<'a> {
     pub(super) tokenizer: &'a Tokenizer,
     pub(super) max_positions: usize,
+    /// Whether the tokenizer's special tokens stand before a text; a chat template has written them itself.
+    pub(super) special_tokens: bool,
 }
 
 /// A text of which the tokens from `boundary` on are to be predicted.
@@ -20,9 +22,9 @@ pub(super) struct Continuation {
 }
 
 impl Encoder<'_> {
-    /// A context, with the special tokens before it.
+    /// A context, with the special tokens before it where they belong there.
     pub(super) fn context(&self, text: &str) -> Result<Vec<u32>, ItemProblem> {
-        Ok(self.tokenizer.encode(text, true)?)
+        Ok(self.tokenizer.encode(text, self.special_tokens)?)
     }
 
     /// Encodes `text`, a context and what follows it, as a whole. The continuation begins where the tokens differ from
@@ -35,16 +37,16 @@ impl Encoder<'_> {
         &self,
         context: &[u32],
         text: &str,
-        (key, added): (&'static str, &str),
+        (part, added): (&'static str, &str),
     ) -> Result<Continuation, ItemProblem> {
         let tokens = self.context(text)?;
         let boundary = context.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
         if boundary == 0 || boundary == tokens.len() {
-            return Err(ItemProblem::NoTokens { key, text: added.to_owned() });
+            return Err(ItemProblem::NoTokens { part, text: added.to_owned() });
         }
         let (found, max_positions) = (tokens.len(), self.max_positions);
         if found > max_positions {
-            return Err(ItemProblem::TooLong { key, tokens: found, max_positions });
+            return Err(ItemProblem::TooLong { part, tokens: found, max_positions });
         }
         Ok(Continuation { tokens, boundary })
     }

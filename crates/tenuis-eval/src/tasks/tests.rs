@@ -78,7 +78,9 @@ impl Fixture {
         let count = |items| {
             done.fetch_add(items, Ordering::Relaxed);
         };
-        let score = task.measure(Subject { name: "model", model: &self.model }, &count).unwrap();
+        let (score, samples) = task.measure(Subject { name: "model", model: &self.model }, &count).unwrap();
+        let order: Vec<u64> = task.task.items().iter().map(|item| item.id).collect();
+        assert_eq!(samples.iter().map(|sample| sample.id).collect::<Vec<_>>(), order);
         assert_eq!(done.into_inner(), task.items(), "every item is reported as done");
         score
     }
@@ -127,8 +129,8 @@ fn choices_are_scored_by_their_likelihood() {
         let answer = if number == 2 { (best + 1) % 4 } else { best };
         items.push(json!({"question": question, "choices": choices, "answer": answer, "subject": "places"}));
         let task = fixture.task(&items[number..]);
-        let Items::MultipleChoice(questions) = &task.items else { panic!("{:?}", task.layout()) };
-        let found = questions[0].log_likelihoods(&fixture.model).unwrap();
+        let Items::Choices(questions) = &task.items else { panic!("{:?}", task.layout()) };
+        let found = questions[0].1.log_likelihoods(&fixture.model).unwrap();
         for (found, by_hand) in found.iter().zip(by_hand) {
             assert!((found - by_hand).abs() < TOLERANCE, "{question}: {found}, by hand {by_hand}");
         }
@@ -213,17 +215,17 @@ fn answers_are_what_generation_gives() {
     let eos = plain.tokenizer.encode(&generated(&plain, &items[0], 9), false).unwrap();
     for fixture in [plain, Fixture::with(&json!({"eos_token_id": eos[eos.len() / 2..]}), 1.0)] {
         let task = fixture.task(&items);
-        let Items::WorkedProblems(problems) = &task.items else { panic!("{:?}", task.layout()) };
+        let Items::Generate(prompts) = &task.items else { panic!("{:?}", task.layout()) };
         let by_hand: Vec<String> =
-            items.iter().map(|item| generated(&fixture, item, problems.max_new_tokens())).collect();
+            items.iter().map(|item| generated(&fixture, item, prompts.max_new_tokens())).collect();
         assert!(by_hand.iter().any(|text| !text.is_empty()));
-        let groups = problems.groups(&fixture.model);
+        let groups = prompts.groups(&fixture.model);
         assert!(groups.len() > 1 && groups[0].len() > 1, "some are written together");
         let mut together = Vec::new();
         for group in &groups {
-            let answers = problems.answers(&fixture.model, group).unwrap();
-            for (problem, answer) in group.iter().zip(answers) {
-                let alone = problems.answers(&fixture.model, &[*problem]).unwrap().remove(0);
+            let answers = prompts.answers(&fixture.model, group).unwrap();
+            for (prompt, answer) in group.iter().zip(answers) {
+                let alone = prompts.answers(&fixture.model, &[*prompt]).unwrap().remove(0);
                 assert_eq!(answer, alone, "whatever else is written at the same time");
                 together.push(answer.unwrap());
             }
@@ -268,24 +270,21 @@ fn unusable_files_are_refused() {
         ("{\"text\": \"a b\"}\n\n{".to_owned(), &["line 3", "is not JSON", "on each line"]),
         ("[1]".to_owned(), &["line 1", "is not a JSON object"]),
         ("{\"story\": \"a b\"}".to_owned(), &["line 1", "no task", "\"choices\"", "\"text\""]),
-        ("{\"text\": \"a b\"}\n{\"question\": \"a\"}".to_owned(), &["line 2", "\"text\"", "last word"]),
+        ("{\"text\": \"a b\"}\n{\"question\": \"a\"}".to_owned(), &["line 2", "\"text\"", "lambada"]),
         ("{\"text\": 3}".to_owned(), &["\"text\" must be a text"]),
         ("{\"text\": \"Wexcombe. \"}".to_owned(), &["no words before its last"]),
         ("{\"text\": \"To Wexcombe -\"}".to_owned(), &["ends in \"-\"", "no word"]),
-        (format!("{{\"text\": \"{long}\"}}"), &["\"text\"", "96 positions"]),
-        (
-            "{\"choices\": [\"a\", \"b\"], \"answer\": 0}".to_owned(),
-            &["\"question\" must be a text", "multiple choice"],
-        ),
+        (format!("{{\"text\": \"{long}\"}}"), &["last word", "96 positions"]),
+        ("{\"choices\": [\"a\", \"b\"], \"answer\": 0}".to_owned(), &["\"question\" must be a text", "mmlu"]),
         (
             "{\"question\": \"a\", \"choices\": [\"a\", 1], \"answer\": 0}".to_owned(),
             &["\"choices\" must be a list of texts"],
         ),
         (
             "{\"question\": \"a\", \"choices\": [\"a\"], \"answer\": 0}".to_owned(),
-            &["\"choices\" holds fewer than two"],
+            &["fewer than two choices"],
         ),
-        ("{\"question\": \"a\", \"choices\": [\"a\", \"b\"]}".to_owned(), &["\"answer\" must be the index"]),
+        ("{\"question\": \"a\", \"choices\": [\"a\", \"b\"]}".to_owned(), &["\"answer\" must be an index"]),
         (
             "{\"question\": \"a\", \"choices\": [\"a\", \"b\"], \"answer\": \"A\"}".to_owned(),
             &["counted from 0"],
@@ -298,10 +297,10 @@ fn unusable_files_are_refused() {
             format!("{{\"question\": \"{long}\", \"choices\": [\"a\", \"b\"], \"answer\": 1}}"),
             &["96 positions"],
         ),
-        ("{\"question\": \"a\"}".to_owned(), &["\"answer\" must be a text", "worked problems"]),
+        ("{\"question\": \"a\"}".to_owned(), &["\"answer\" must be a text", "gsm8k"]),
         ("{\"question\": \"a\", \"answer\": \"4\"}".to_owned(), &["nothing after \"####\""]),
         ("{\"question\": \"a\", \"answer\": \"#### \"}".to_owned(), &["nothing after \"####\""]),
-        (format!("{{\"question\": \"{long}\", \"answer\": \"#### 4\"}}"), &["\"answer\"", "96 positions"]),
+        (format!("{{\"question\": \"{long}\", \"answer\": \"#### 4\"}}"), &["answer", "96 positions"]),
     ] {
         let error = fixture.open(&text).unwrap_err().to_string();
         for part in parts {
@@ -309,9 +308,64 @@ fn unusable_files_are_refused() {
         }
     }
     let missing = Task::open(Path::new("no/such.jsonl"), &fixture.tokenizer, &fixture.model).unwrap_err();
-    assert!(matches!(missing, TaskError::File { .. }), "{missing}");
+    assert!(matches!(missing, TaskError::Task(tenuis_tasks::TaskError::File { .. })), "{missing}");
     let path = fixture.dir.path().join("latin.jsonl");
     std::fs::write(&path, b"{\"text\": \"K\xf6ln\"}").unwrap();
     let latin = Task::open(&path, &fixture.tokenizer, &fixture.model).unwrap_err();
-    assert!(matches!(latin, TaskError::NotUtf8 { position: 11, .. }), "{latin}");
+    assert!(
+        matches!(latin, TaskError::Task(tenuis_tasks::TaskError::NotUtf8 { position: 11, .. })),
+        "{latin}"
+    );
+}
+
+#[test]
+fn contexts_that_differ_are_scored_each_by_itself() {
+    let fixture = Fixture::new();
+    let sentence = "Where does Iris live? in _ by the sea";
+    let item = json!({"sentence": sentence, "option1": "Oxmoor", "option2": "Rookdale", "answer": "2"});
+    let task = fixture.task(&[item]);
+    let Items::Choices(items) = &task.items else { panic!("{:?}", task.layout()) };
+    let found = items[0].1.log_likelihoods(&fixture.model).unwrap();
+    for (found, option) in found.iter().zip(["Oxmoor", "Rookdale"]) {
+        let (tokens, from) = fixture.encode(&format!("Where does Iris live? in {option}"), " by the sea");
+        let by_hand: f64 = fixture.predictions(&tokens)[from - 1..].iter().map(|p| p.0).sum();
+        assert!((found - by_hand).abs() < TOLERANCE, "{option}: {found}, by hand {by_hand}");
+    }
+}
+
+#[test]
+fn a_definition_gives_name_slices_examples_and_chat() {
+    let fixture = Fixture::new();
+    let write = |name: &str, text: &str| std::fs::write(fixture.dir.path().join(name), text).unwrap();
+    let lines =
+        ["How many plums?", "How many plums and plums?"].map(|q| json!({"q": q, "a": "42"}).to_string());
+    write("plums.jsonl", &lines.join("\n"));
+    write(
+        "plums.toml",
+        "name = \"plums\"\nkind = \"generate\"\ndata = \"plums.jsonl\"\nprompt = \"{{ q }}\"\nslices = [\"a\"]\n\
+         chat = \"auto\"\n[generate]\ntarget = \"{{ a }}\"\nmax_new_tokens = 3\nmetric = \"ter\"\n[few_shot]\nexamples = 1\n",
+    );
+    let open = || Task::open(&fixture.dir.path().join("plums.toml"), &fixture.tokenizer, &fixture.model);
+    let task = open().unwrap();
+    let score = fixture.measure(&task);
+    assert_eq!((task.name(), score.metric, score.max_new_tokens), ("plums", Metric::Ter, Some(3)));
+    assert_eq!(score.direction, Some(tenuis_metrics::Direction::LowerIsBetter));
+    assert_eq!((score.slices["a"]["42"].items, score.slices["length"].len()), (2, 2));
+    assert_eq!(score.few_shot.as_ref().map(|few_shot| few_shot.examples), Some(1));
+    assert!(!score.chat && score.task_hash.is_some());
+    let json = serde_json::to_value(&score).unwrap();
+    assert_eq!(serde_json::from_value::<TaskScore>(json).unwrap(), score);
+
+    write("chat_template.jinja", "<|end|>{% for m in messages %}{{ m.content }}{% endfor %}Answer:");
+    let task = open().unwrap();
+    let Items::Generate(prompts) = &task.items else { panic!("{:?}", task.layout()) };
+    let expected = "<|end|>How many plums and plums? 42\n\nHow many plums?Answer:";
+    let tokens = &prompts.groups(&fixture.model)[0][0].tokens;
+    assert_eq!(tokens, &fixture.tokenizer.encode(expected, false).unwrap());
+    assert!(fixture.measure(&task).chat);
+
+    write("chat_template.jinja", "{% if %}");
+    let error = open().unwrap_err();
+    assert!(matches!(error, TaskError::Chat { .. }), "{error}");
+    fixture.open("{\"text\": \"Iris does live\"}").expect("a task without a chat needs no template");
 }

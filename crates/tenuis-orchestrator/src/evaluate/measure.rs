@@ -147,8 +147,8 @@ pub(super) fn tasks(
     }
     observer.begin(&format!("measuring tasks: {}", subject.name), items as u64);
     for task in tasks {
-        let score = task.measure(subject, &|done| observer.advance(done as u64))?;
-        let _ = &samples;
+        let (score, items) = task.measure(subject, &|done| observer.advance(done as u64))?;
+        samples.add(task.name(), &items, |item| item.value, score.value);
         scores.insert(task.name().to_owned(), score);
     }
     observer.end();

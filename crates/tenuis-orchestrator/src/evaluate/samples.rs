@@ -27,12 +27,26 @@ pub(super) struct ModelSamples<'a> {
 }
 
 impl ModelSamples<'_> {
-    /// Adds the items of a task: the value of each, and what is to be written of it.
-    pub(super) fn add<T: Serialize>(&mut self, task: &str, items: &[T], value: impl Fn(&T) -> f64) {
-        self.values.insert(task.to_owned(), items.iter().map(value).collect());
+    /// Adds the items of a task: the value of each, and what is to be written of it. Where the task's value is not their mean,
+    /// as that of BLEU, no interval can be drawn from them.
+    pub(super) fn add<T: Serialize>(
+        &mut self,
+        task: &str,
+        items: &[T],
+        value: impl Fn(&T) -> f64,
+        of_all: f64,
+    ) {
+        let values: Vec<f64> = items.iter().map(value).collect();
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        if (mean - of_all).abs() <= SAME {
+            self.values.insert(task.to_owned(), values);
+        }
         self.lines.insert(task.to_owned(), lines(items));
     }
 }
+
+/// How far a mean may be from itself, added in another order.
+const SAME: f64 = 1e-9;
 
 impl<'a> Samples<'a> {
     pub(super) fn new(windows: &'a [Vec<WindowScore>]) -> Self {
