@@ -49,7 +49,7 @@ pub enum TaskError {
         /// Where the record stands.
         position: Position,
         /// What is wrong with it.
-        problem: ItemProblem,
+        problem: Box<ItemProblem>,
     },
     /// The TOML of a task has a syntax error, an unknown field or a value of another type.
     #[error("{}, line {line}, column {column}: {problem}", path.display())]
