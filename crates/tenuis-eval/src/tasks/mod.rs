@@ -73,8 +73,8 @@ impl Task {
                 let refused = TaskError::Chat { dir: dir.to_owned(), source: Box::new(source) };
                 match tenuis_tasks::Task::open(path, None) {
                     Ok(task) if task.spec().chat == ChatUse::Never => task,
-                    Ok(_) => return Err(refused),
-                    Err(tenuis_tasks::TaskError::Spec {
+                    Ok(_)
+                    | Err(tenuis_tasks::TaskError::Spec {
                         problem: tenuis_tasks::SpecProblem::NoChatTemplate,
                         ..
                     }) => return Err(refused),
