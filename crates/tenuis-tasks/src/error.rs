@@ -69,7 +69,7 @@ pub enum TaskError {
         /// The file, or the built-in task's name.
         path: PathBuf,
         /// What is wrong with it.
-        problem: SpecProblem,
+        problem: Box<SpecProblem>,
     },
     /// There is no built-in task of this name.
     #[error("there is no built-in task {name:?}; there are {known}, and a file stands after \"=\"")]
