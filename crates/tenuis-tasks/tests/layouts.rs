@@ -149,7 +149,7 @@ fn worked_problems_are_judged_by_their_result() {
         assert_eq!((prompt, sample.right), ("Question: Q?\nAnswer:", Some(right)), "{text}");
     }
     let Request::Generate { stop, max_new_tokens, target, .. } = &task.items()[0].request else { panic!() };
-    assert_eq!((stop.after.as_deref(), *max_new_tokens), (Some("###"), None));
+    assert_eq!((stop.after.as_deref(), *max_new_tokens), (Some("####"), None));
     assert_eq!(target, "1,000 + 234.\n#### 1,234");
     let one_line = files.write("b.jsonl", r#"{"question": "Q?", "answer": "2 #### 2"}"#);
     let task = Task::open(&one_line, None).unwrap();
