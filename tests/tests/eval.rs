@@ -230,7 +230,7 @@ fn tasks_stand_beside_perplexity() {
     fails(&[&choices, &choices], 2, &["two tasks are named \"choices\"", "rename"]);
     let bad =
         write("bad.jsonl", &[question(0), json!({"question": "w1", "choices": ["w1", "w2"], "answer": 2})]);
-    fails(&[&bad], 3, &["bad.jsonl, line 2", "key \"answer\" is 2", "from 0"]);
+    fails(&[&bad], 3, &["bad.jsonl, line 2", "the answer is 2", "from 0"]);
     fails(&["no/such.jsonl"], 3, &["no/such.jsonl"]);
 }
 

@@ -31,7 +31,7 @@ pub enum EvalError {
     Task(#[from] TaskError),
     /// What a model did with an item cannot be judged.
     #[error(transparent)]
-    Judge(#[from] tenuis_tasks::JudgeError),
+    Judge(Box<tenuis_tasks::JudgeError>),
     /// What a model wrote cannot be turned into text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -130,7 +130,7 @@ impl ChatTemplate {
         environment.set_syntax(config.map_err(|e| syntax(&e))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_filter("tojson", to_json);
+        environment.add_filter("tojson", |value: &Value, options: Kwargs| to_json(value, &options));
         environment.add_function("raise_exception", |message: String| {
             Err::<Value, _>(Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -256,7 +256,7 @@ impl Formatter for PythonFormatter {
 }
 
 /// Writes JSON as Python does; unlike the engine's own filter, nothing is escaped for HTML.
-fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+fn to_json(value: &Value, options: &Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     // The others that transformers has are taken with their defaults alone.
     options.assert_all_used()?;

@@ -49,7 +49,7 @@ pub enum TaskError {
         /// Where the record stands.
         position: Position,
         /// What is wrong with it.
-        problem: ItemProblem,
+        problem: Box<ItemProblem>,
     },
     /// The TOML of a task has a syntax error, an unknown field or a value of another type.
     #[error("{}, line {line}, column {column}: {problem}", path.display())]
@@ -69,7 +69,7 @@ pub enum TaskError {
         /// The file, or the built-in task's name.
         path: PathBuf,
         /// What is wrong with it.
-        problem: SpecProblem,
+        problem: Box<SpecProblem>,
     },
     /// There is no built-in task of this name.
     #[error("there is no built-in task {name:?}; there are {known}, and a file stands after \"=\"")]

@@ -231,24 +231,21 @@ impl<'a> Prompter<'a> {
     fn generate(&self, config: &GenerateConfig, record: &Value) -> Result<Ask, ItemProblem> {
         let prompt = self.templates.render(PROMPT, record)?;
         let target = self.templates.render(TARGET, record)?;
-        let mut references = match &config.references {
-            None => vec![target.clone()],
-            Some(_) => {
-                let value = self.templates.evaluate(REFERENCES, record)?;
-                match (text(&value), value.kind()) {
-                    (Some(one), _) => vec![one],
-                    (None, ValueKind::Seq | ValueKind::Iterable) => {
-                        self.templates.texts(REFERENCES, record)?
-                    }
-                    _ => {
-                        return Err(ItemProblem::Value {
-                            field: REFERENCES.to_owned(),
-                            expected: "a text or a list of texts",
-                            found: describe(&value),
-                        });
-                    }
+        let mut references = if config.references.is_some() {
+            let value = self.templates.evaluate(REFERENCES, record)?;
+            match (text(&value), value.kind()) {
+                (Some(one), _) => vec![one],
+                (None, ValueKind::Seq | ValueKind::Iterable) => self.templates.texts(REFERENCES, record)?,
+                _ => {
+                    return Err(ItemProblem::Value {
+                        field: REFERENCES.to_owned(),
+                        expected: "a text or a list of texts",
+                        found: describe(&value),
+                    });
                 }
             }
+        } else {
+            vec![target.clone()]
         };
         if references.is_empty() {
             return Err(ItemProblem::NoReference);

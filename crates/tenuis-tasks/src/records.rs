@@ -84,7 +84,7 @@ fn table(path: &Path, text: &str, delimiter: u8, columns: &[String]) -> Result<V
         TaskError::Item {
             path: path.to_owned(),
             position: Position::Line(line),
-            problem: ItemProblem::Csv { problem },
+            problem: Box::new(ItemProblem::Csv { problem }),
         }
     };
     let mut names: Option<Vec<String>> = None;
@@ -105,7 +105,7 @@ fn table(path: &Path, text: &str, delimiter: u8, columns: &[String]) -> Result<V
             return Err(TaskError::Item {
                 path: path.to_owned(),
                 position: Position::Line(line),
-                problem: ItemProblem::Csv { problem },
+                problem: Box::new(ItemProblem::Csv { problem }),
             });
         }
         let fields = names.iter().zip(&record).filter(|(name, _)| !name.is_empty());
@@ -116,7 +116,8 @@ fn table(path: &Path, text: &str, delimiter: u8, columns: &[String]) -> Result<V
 }
 
 fn json(path: &Path, text: &str) -> Result<Vec<Record>, TaskError> {
-    let refused = |position, problem| TaskError::Item { path: path.to_owned(), position, problem };
+    let refused =
+        |position, problem| TaskError::Item { path: path.to_owned(), position, problem: Box::new(problem) };
     if path.extension().is_some_and(|e| e == "json") && text.trim_start().starts_with('[') {
         let array: Vec<Value> = serde_json::from_str(text).map_err(|e| {
             let problem = ItemProblem::NotJson { problem: e.to_string() };
@@ -158,7 +159,7 @@ impl Records {
 
     /// The error that names a record of this file.
     pub(crate) fn refused(&self, position: Position, problem: ItemProblem) -> TaskError {
-        TaskError::Item { path: self.path.clone(), position, problem }
+        TaskError::Item { path: self.path.clone(), position, problem: Box::new(problem) }
     }
 }
 

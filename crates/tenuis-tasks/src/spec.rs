@@ -342,7 +342,8 @@ impl TaskSpec {
                 problem: error.message().replace('\n', " "),
             }
         })?;
-        spec.check().map_err(|problem| TaskError::Spec { path: path.to_owned(), problem })?;
+        spec.check()
+            .map_err(|problem| TaskError::Spec { path: path.to_owned(), problem: Box::new(problem) })?;
         Ok(spec)
     }
 

@@ -78,7 +78,7 @@ impl Task {
         }
         let (text, hash) = read_text(path)?;
         let spec = TaskSpec::parse(&text, path)?;
-        let refused = |problem| TaskError::Spec { path: path.to_owned(), problem };
+        let refused = |problem| TaskError::Spec { path: path.to_owned(), problem: Box::new(problem) };
         let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
         let data = spec.data.as_deref().map(beside).ok_or_else(|| {
             refused(SpecProblem::Empty { field: "data", mend: "name the file with the items" })
@@ -106,7 +106,7 @@ impl Task {
         pool: Option<&Path>,
         chat: Option<&ChatTemplate>,
     ) -> Result<Self, TaskError> {
-        let refused = |problem| TaskError::Spec { path: path.to_owned(), problem };
+        let refused = |problem| TaskError::Spec { path: path.to_owned(), problem: Box::new(problem) };
         let chat = match (spec.chat, chat) {
             (ChatUse::Never, _) | (ChatUse::Auto, None) => None,
             (_, Some(chat)) => Some(chat),

@@ -170,7 +170,9 @@ impl Counts {
             Self::Mean(values) => items.iter().map(|&item| values[item]).sum::<f64>() / items.len() as f64,
             Self::Bleu(config, counts) => {
                 let mut sum = BleuCounts::zero(config.max_order);
-                items.iter().for_each(|&item| sum.add(&counts[item]));
+                for &item in items {
+                    sum.add(&counts[item]);
+                }
                 config.score(sum).score / 100.0
             }
             Self::Chrf(config, counts) => {

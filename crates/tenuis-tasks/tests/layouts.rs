@@ -1,5 +1,7 @@
 //! Every built-in layout: what is asked, and what an answer is worth.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::{Path, PathBuf};
 use tenuis_tasks::{Builtin, ChatTemplate, Outcome, Request, Sample, Task};
 
@@ -134,7 +136,7 @@ fn generated<'a>(task: &'a Task, index: usize, text: &str) -> (&'a str, Sample) 
 #[test]
 fn worked_problems_are_judged_by_their_result() {
     let files = Files::new();
-    let record = r##"{"question": "Q?", "answer": "1,000 + 234.\n#### 1,234"}"##;
+    let record = r#"{"question": "Q?", "answer": "1,000 + 234.\n#### 1,234"}"#;
     let task = recognised("gsm8k", &files.write("a.jsonl", record));
     for (text, right) in [
         (" 1 + 1. #### 1,234.", true),
@@ -149,7 +151,7 @@ fn worked_problems_are_judged_by_their_result() {
     let Request::Generate { stop, max_new_tokens, target, .. } = &task.items()[0].request else { panic!() };
     assert_eq!((stop.after.as_deref(), *max_new_tokens), (Some("####"), None));
     assert_eq!(target, "1,000 + 234.\n#### 1,234");
-    let one_line = files.write("b.jsonl", r##"{"question": "Q?", "answer": "2 #### 2"}"##);
+    let one_line = files.write("b.jsonl", r#"{"question": "Q?", "answer": "2 #### 2"}"#);
     let task = Task::open(&one_line, None).unwrap();
     let Request::Generate { stop, .. } = &task.items()[0].request else { panic!() };
     assert_eq!(stop.after, None, "the first line's end ends an answer of one line");
@@ -222,8 +224,8 @@ fn length_decides_where_likelihood_does_not() {
     let summary = task.summarise(std::slice::from_ref(&sample)).unwrap();
     assert_eq!((summary.value, summary.parts["acc_norm"], summary.chance), (0.0, 1.0, Some(0.5)));
     let mut lines = Vec::new();
-    Sample::write_lines(&[sample.clone()], &mut lines).unwrap();
-    assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    Sample::write_lines(std::slice::from_ref(&sample), &mut lines).unwrap();
+    assert_eq!(String::from_utf8(lines.clone()).unwrap().lines().count(), 1);
     assert_eq!(serde_json::from_slice::<Sample>(&lines).unwrap(), sample);
     assert!(task.judge(0, Outcome::LogLikelihoods(vec![-6.0])).is_err());
     assert!(task.judge(0, Outcome::LogLikelihoods(vec![-6.0, f64::NAN])).is_err());

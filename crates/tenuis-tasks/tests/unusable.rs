@@ -1,5 +1,7 @@
 //! What cannot be used is named: the file, the line, the field, and the mend.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::Path;
 use tenuis_tasks::{Task, TaskError};
 

@@ -28,7 +28,7 @@ pub enum TaskError {
         /// The item's line, or its number in a JSON array, from 1.
         item: u64,
         /// What is wrong with it.
-        problem: ItemProblem,
+        problem: Box<ItemProblem>,
     },
 }
 

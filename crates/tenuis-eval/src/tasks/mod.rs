@@ -38,7 +38,7 @@ use generation::{Prompt, Prompts};
 use last_word::LastWord;
 use std::path::Path;
 use tenuis_model::{Model, ModelError, Session, Tokenizer};
-use tenuis_tasks::{ChatTemplate, ChatUse, JudgeError, Outcome, Request, Stop};
+use tenuis_tasks::{ChatTemplate, ChatUse, JudgeError, Outcome, Request, SpecProblem, Stop};
 
 /// A task that was read, checked and tokenised, ready to be put to any model with the same tokenizer.
 #[derive(Clone, Debug)]
@@ -74,10 +74,11 @@ impl Task {
                 match tenuis_tasks::Task::open(path, None) {
                     Ok(task) if task.spec().chat == ChatUse::Never => task,
                     Ok(_) => return Err(refused),
-                    Err(tenuis_tasks::TaskError::Spec {
-                        problem: tenuis_tasks::SpecProblem::NoChatTemplate,
-                        ..
-                    }) => return Err(refused),
+                    Err(tenuis_tasks::TaskError::Spec { problem, .. })
+                        if matches!(*problem, SpecProblem::NoChatTemplate) =>
+                    {
+                        return Err(refused);
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -143,14 +144,15 @@ impl Task {
             let sample = self.task.judge(index, outcome.ok_or_else(not_finite)?);
             samples.push(sample.map_err(|error| match error {
                 JudgeError::NotFinite { .. } => not_finite(),
-                error => error.into(),
+                error => EvalError::Judge(Box::new(error)),
             })?);
         }
+        let summary = self.task.summarise(&samples).map_err(|error| EvalError::Judge(Box::new(error)))?;
         let max_new_tokens = match &self.items {
             Items::Generate(prompts) => Some(prompts.max_new_tokens()),
             _ => None,
         };
-        Ok((TaskScore::new(&self.task, self.task.summarise(&samples)?, max_new_tokens), samples))
+        Ok((TaskScore::new(&self.task, summary, max_new_tokens), samples))
     }
 }
 
@@ -167,8 +169,11 @@ impl Items {
         };
         let mut end = Stop::default();
         for (index, item) in task.items().iter().enumerate() {
-            let refused =
-                |problem| TaskError::Item { path: task.data_file().to_owned(), item: item.id, problem };
+            let refused = |problem| TaskError::Item {
+                path: task.data_file().to_owned(),
+                item: item.id,
+                problem: Box::new(problem),
+            };
             match &item.request {
                 Request::Choices { variants, .. } => {
                     choices.push((index, Choices::new(variants, &encoder).map_err(refused)?));
