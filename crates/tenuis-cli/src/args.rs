@@ -69,14 +69,13 @@ pub(crate) struct EvalArgs {
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) data: Option<PathBuf>,
-    /// A file of questions that every model answers; may be given several times.
+    /// A task that every model does; may be given several times.
     ///
-    /// One JSON object on each line, all with the same keys, which say what is asked:
-    /// {"question", "choices": [..], "answer": INDEX}: find the right choice likeliest (the layout of MMLU);
-    /// {"question", "answer": ".. #### N"}: write an answer that ends in N (GSM8K);
-    /// {"text"}: find the last word likeliest (LAMBADA).
+    /// A file of questions (JSON lines, JSON or CSV) in a known layout, which its fields tell: MMLU, C-Eval, CMMLU, HellaSwag, ARC,
+    /// PIQA, WinoGrande, GSM8K, LAMBADA, SQuAD, translation, summarisation; or NAME=FILE to name the layout; or a TOML file
+    /// that defines a task of your own: template, choices or extraction, metric, solved examples (docs/tasks.md).
     /// The file's name without its extension names the result.
-    #[arg(long = "task", value_name = "FILE.jsonl", verbatim_doc_comment)]
+    #[arg(long = "task", value_name = "FILE")]
     pub(crate) tasks: Vec<PathBuf>,
     /// The UTF-8 text that techniques such as GPTQ are calibrated on.
     #[arg(long, value_name = "FILE.txt")]
@@ -90,7 +89,7 @@ pub(crate) struct EvalArgs {
     /// Evaluate at most N tokens, in windows evenly spaced over the text.
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<usize>,
-    /// Measure everything: --robustness, --sweep and --load.
+    /// Measure everything: --robustness, --sweep, --load and --profile.
     #[arg(long)]
     pub(crate) full: bool,
     /// Measure perplexity on misspelt and on longer text as well, and say what of it is left.
@@ -135,6 +134,9 @@ pub(crate) struct ResourceArgs {
     /// Requests per second under --load [default: so many that the baseline is busy for 70 % of the time].
     #[arg(long, value_name = "N", requires = "load")]
     pub(crate) load_rate: Option<f64>,
+    /// Say which operations prefill and decoding spend their time and bytes on.
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Do not measure peak memory.
     #[arg(long)]
     pub(crate) no_memory: bool,

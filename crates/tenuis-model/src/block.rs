@@ -6,10 +6,11 @@ use crate::linear::Linear;
 use crate::load::Store;
 use crate::norm::Norm;
 use crate::ops::{self, attention, gate, rope::Rope};
+use crate::profile::{Work, operation};
 use crate::router::Router;
 use candle_core::{DType, Tensor};
 use tenuis_core::Weight;
-use tenuis_spec::{FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual, Role};
+use tenuis_spec::{AttentionSpec, FusedOrder, LayerSpec, MlpSpec, QkvSpec, Residual, Role};
 
 /// Sees what the Linears of a block are given.
 pub trait Tap {
@@ -47,19 +48,26 @@ impl Part<'_> {
     /// Up to the last Linear's input.
     fn inner(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let activation = self.spec.activation();
+        let activated = |read: &Tensor, run: &dyn Fn() -> candle_core::Result<Tensor>| {
+            operation(|| ("activation", "", Work { bytes: 8 * read.elem_count() as u64, flops: 0 }), run)
+        };
         Ok(match self.first {
-            [gate, up] => gate::gated(activation, &gate.forward(x)?, &up.forward(x)?)?,
+            [gate, up] => {
+                let (gate, up) = (gate.forward(x)?, up.forward(x)?);
+                activated(&up, &|| gate::gated(activation, &gate, &up))?
+            }
             [both] if matches!(self.spec, MlpSpec::FusedGated { .. }) => {
                 let both = both.forward(x)?;
                 let (axis, width) = (both.rank() - 1, self.spec.d_ff());
-                gate::gated(activation, &both.narrow(axis, 0, width)?, &both.narrow(axis, width, width)?)?
+                let (gate, up) = (both.narrow(axis, 0, width)?, both.narrow(axis, width, width)?);
+                activated(&up, &|| gate::gated(activation, &gate, &up))?
             }
             first => {
                 let mut x = x.clone();
                 for linear in first {
                     x = linear.forward(&x)?;
                 }
-                gate::activate(activation, &x)?
+                activated(&x, &|| gate::activate(activation, &x))?
             }
         })
     }
@@ -286,14 +294,30 @@ impl Block {
             let starts = place.as_ref().map_or(&[][..], |place| place.rows).iter().map(|row| row.start);
             let reach = place.as_ref().map_or(seq, |place| place.cache.capacity());
             let angles = rope.angles(starts, seq, reach);
-            q = angles.rotate(&q, spec.head_dim)?;
-            k = angles.rotate(&k, spec.head_dim)?;
+            let moved = 8 * (q.elem_count() + k.elem_count()) as u64;
+            (q, k) = operation(
+                || ("rope", "", Work { bytes: moved, flops: 0 }),
+                || {
+                    candle_core::Result::Ok((
+                        angles.rotate(&q, spec.head_dim)?,
+                        angles.rotate(&k, spec.head_dim)?,
+                    ))
+                },
+            )?;
         }
+        let seq = x.dim(1)?;
         let Some(Place { rows, cache }) = place else {
-            return Ok(attention::attend(spec, &q, &k, &v)?);
+            let work = || attention_work(spec, x.dims()[0], seq, 0);
+            return Ok(operation(|| ("attention", "", work()), || attention::attend(spec, &q, &k, &v))?);
         };
-        cache.append(rows, &k, &v)?;
-        Ok(attention::attend_cached(spec, &q, rows, cache.keys(), cache.values())?)
+        let start = rows.iter().map(|row| row.start).max().unwrap_or_default();
+        operation(
+            || ("attention", "", attention_work(spec, rows.len(), seq, start)),
+            || {
+                cache.append(rows, &k, &v)?;
+                Ok(attention::attend_cached(spec, &q, rows, cache.keys(), cache.values())?)
+            },
+        )
     }
 
     /// `[batch, seq, heads · head_dim]` each.
@@ -347,6 +371,15 @@ fn check_length(module: &str, expected: usize, found: usize) -> Result<(), Model
         return Ok(());
     }
     Err(ModelError::Vector { module: module.to_owned(), expected, found })
+}
+
+/// Queries of `seq` new positions after `start`, each over itself and all before it, as far as its window goes.
+fn attention_work(spec: &AttentionSpec, batch: usize, seq: usize, start: usize) -> Work {
+    let seen = |position: usize| spec.window.map_or(position, |window| window.min(position)) as u64;
+    let pairs: u64 = (start + 1..=start + seq).map(seen).sum();
+    let heads = (batch * spec.n_q * spec.head_dim) as u64;
+    let kept = 2 * (batch * spec.n_kv * spec.head_dim) as u64 * seen(start + seq);
+    Work { bytes: 4 * (2 * heads * seq as u64 + kept), flops: 4 * heads * pairs }
 }
 
 fn apply(norm: Option<&Norm>, x: &Tensor) -> Result<Tensor, ModelError> {

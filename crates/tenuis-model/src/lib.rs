@@ -6,6 +6,7 @@
 //!   that form; a [`Tap`] sees the input of every group of Linears, which is what calibration collects.
 //! * [`Session`] keeps keys and values between calls: batched prefill, then one position after the other.
 //! * [`Model::generate`] continues a prompt, greedily or sampled with a seed.
+//! * [`Profile`] attributes a pass's time and bytes to its operations.
 //! * [`Tokenizer`] reads `tokenizer.json` and fails early where it does not fit the model.
 //!
 //! Hidden states are f32 candle tensors `[batch, seq, d_model]`. The slots and the operations in between take and
@@ -20,6 +21,7 @@ mod load;
 mod model;
 mod norm;
 mod ops;
+mod profile;
 mod router;
 mod session;
 mod tokenizer;
@@ -31,5 +33,6 @@ pub use generate::GenerateOptions;
 pub use linear::Linear;
 pub use model::Model;
 pub use norm::Norm;
+pub use profile::{OperationProfile, Profile};
 pub use session::Session;
 pub use tokenizer::{DecodeStream, Tokenizer, TokenizerError};

@@ -2,6 +2,7 @@
 
 use crate::error::ModelError;
 use crate::ops::{self, Rows};
+use crate::profile::{Work, operation};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::sync::Arc;
 use tenuis_core::Weight;
@@ -23,7 +24,7 @@ impl Linear {
     /// # Errors
     /// [`ModelError::Slot`] where the shapes differ, [`ModelError::Weight`] where no kernel takes the weight.
     pub fn new(spec: LinearSpec, weight: Weight, bias: Option<Arc<[f32]>>) -> Result<Self, ModelError> {
-        let op = operation(&spec, &weight)?;
+        let op = kernel(&spec, &weight)?;
         Ok(Self { spec, weight, bias, op })
     }
 
@@ -47,7 +48,7 @@ impl Linear {
     /// # Errors
     /// As [`Linear::new`].
     pub fn set_weight(&mut self, weight: Weight) -> Result<(), ModelError> {
-        self.op = operation(&self.spec, &weight)?;
+        self.op = kernel(&self.spec, &weight)?;
         self.weight = weight;
         Ok(())
     }
@@ -81,7 +82,14 @@ impl Linear {
         let [out_features, in_features] = self.spec.shape;
         let rows = x.len() / in_features;
         let mut y = vec![0.0; rows * out_features];
-        self.op.forward(x, rows, self.bias(), &mut y);
+        operation(
+            || {
+                let bytes = self.resident_bytes() + 4 * (x.len() + rows * out_features) as u64;
+                let flops = 2 * rows as u64 * self.weight.parameters();
+                (short(&self.spec.name), self.weight.kind(), Work { bytes, flops })
+            },
+            || self.op.forward(x, rows, self.bias(), &mut y),
+        );
         y
     }
 
@@ -91,7 +99,12 @@ impl Linear {
     }
 }
 
-fn operation(spec: &LinearSpec, weight: &Weight) -> Result<Arc<dyn LinearOp>, ModelError> {
+/// The last part of a module's name that is no number.
+fn short(module: &str) -> &str {
+    module.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or(module)
+}
+
+fn kernel(spec: &LinearSpec, weight: &Weight) -> Result<Arc<dyn LinearOp>, ModelError> {
     if weight.shape() != spec.shape {
         let (module, expected, found) = (spec.name.clone(), spec.shape, weight.shape());
         return Err(ModelError::Slot { module, expected, found });

@@ -5,6 +5,7 @@ use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::load::{Lazy, Store};
 use crate::norm::Norm;
+use crate::profile::{Work, operation};
 use candle_core::{Device, Tensor};
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, Layout, Weight};
@@ -191,13 +192,25 @@ impl Model {
         let (width, vocab) = (self.spec.d_model, self.spec.vocab);
         let (batch, seq) = (starts.len(), tokens.len() / starts.len());
         let mut rows = vec![0.0; tokens.len() * width];
-        for (index, (&token, row)) in tokens.iter().zip(rows.chunks_exact_mut(width)).enumerate() {
-            let number = token as usize;
-            if number >= vocab {
-                return Err(ModelError::Token { token, index, vocab });
-            }
-            decode(&self.embedding, &self.spec.embedding.name, number, row)?;
-        }
+        operation(
+            || {
+                (
+                    "embedding",
+                    self.embedding.kind(),
+                    Work { bytes: 8 * (tokens.len() * width) as u64, flops: 0 },
+                )
+            },
+            || {
+                for (index, (&token, row)) in tokens.iter().zip(rows.chunks_exact_mut(width)).enumerate() {
+                    let number = token as usize;
+                    if number >= vocab {
+                        return Err(ModelError::Token { token, index, vocab });
+                    }
+                    decode(&self.embedding, &self.spec.embedding.name, number, row)?;
+                }
+                Ok(())
+            },
+        )?;
         if let Some(scale) = self.spec.embedding.scale {
             for v in &mut rows {
                 *v *= scale as f32;

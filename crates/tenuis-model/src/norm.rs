@@ -6,6 +6,7 @@
 
 use crate::error::ModelError;
 use crate::ops::{self, float};
+use crate::profile::{Work, operation};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::sync::Arc;
 use tenuis_spec::{NormKind, NormSpec};
@@ -40,7 +41,10 @@ impl Norm {
     /// # Errors
     /// [`ModelError::Candle`] where `x` has another width or type.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(ops::contiguous(x)?.apply_op1_no_bwd(&Normalise(self))?)
+        operation(
+            || ("norm", "", Work { bytes: 8 * x.elem_count() as u64 + self.resident_bytes(), flops: 0 }),
+            || Ok(ops::contiguous(x)?.apply_op1_no_bwd(&Normalise(self))?),
+        )
     }
 
     /// The bytes of the parameters.

@@ -50,6 +50,7 @@ pub(crate) fn request(
         lengths,
         sweep: (args.sweep || everything).then_some(limits),
         load: (args.load || everything).then_some(load),
+        profile: args.profile || everything,
     };
     Ok(MeasureRequest {
         speed: (args.speed_repeats != Some(0)).then_some(speed),

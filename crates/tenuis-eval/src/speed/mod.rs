@@ -2,10 +2,12 @@
 
 mod energy;
 mod load;
+mod profile;
 mod protocol;
 mod sweep;
 
 pub use load::{LoadProtocol, LoadResult};
+pub use profile::SpeedProfile;
 pub use protocol::SpeedProtocol;
 pub use sweep::{PointSpeed, SweepLimits};
 pub use tenuis_measure::Energy;
@@ -52,6 +54,9 @@ pub struct Speed {
     /// Joules per generated token of that, prompt included; null where energy is unavailable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joules_per_token: Option<f64>,
+    /// Where prefill and decoding spend their time, where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<SpeedProfile>,
 }
 
 /// Speeds, and whether the machine was quiet meanwhile.
@@ -120,6 +125,12 @@ pub fn measure(
             progress(1);
         }
     }
+    if protocol.profile {
+        for (subject, speed) in subjects.iter().zip(&mut speeds) {
+            speed.profile = Some(profile::profile(subject.model, protocol)?);
+            progress(1);
+        }
+    }
     if protocol.energy {
         for (subject, speed) in subjects.iter().zip(&mut speeds) {
             let (energy, per_token) = energy::energy(subject.model, protocol, &root, &clock)?;
@@ -154,6 +165,7 @@ fn summary(samples: &[GenerationTimes], protocol: &SpeedProtocol) -> Option<Spee
         load: BTreeMap::new(),
         energy: None,
         joules_per_token: None,
+        profile: None,
     })
 }
 
@@ -179,6 +191,12 @@ fn generate(
         }
         Ok(())
     })
+}
+
+/// Any ids do: a dense decoder's time does not depend on them. A stride coprime to most vocabularies varies them.
+fn prompt(model: &Model, batch: usize, tokens: usize) -> Vec<u32> {
+    let vocab = model.spec().vocab as u32;
+    (0..(batch * tokens) as u32).map(|i| i.wrapping_mul(7919) % vocab).collect()
 }
 
 /// The likeliest token of every sequence.

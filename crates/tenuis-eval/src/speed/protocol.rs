@@ -33,6 +33,9 @@ pub struct SpeedProtocol {
     /// Requests that come by themselves; absent where none do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadProtocol>,
+    /// Whether time is attributed to operations.
+    #[serde(default)]
+    pub profile: bool,
     /// Whether energy was looked for.
     #[serde(default)]
     pub energy: bool,
@@ -56,6 +59,7 @@ impl SpeedProtocol {
             threads: rayon::current_num_threads(),
             sweep: None,
             load: None,
+            profile: false,
             energy: true,
             protocol: String::new(),
         }
@@ -90,9 +94,17 @@ impl SpeedProtocol {
         self
     }
 
+    /// Asks for a profile.
+    #[must_use]
+    pub const fn with_profile(mut self, profile: bool) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Steps that a measurement of so many models reports.
     pub fn steps(&self, models: usize) -> usize {
-        models * (1 + self.repeats + usize::from(self.sweep.is_some()) + usize::from(self.load.is_some()))
+        let once = [true, self.sweep.is_some(), self.load.is_some(), self.profile];
+        models * (self.repeats + once.into_iter().filter(|&done| done).count())
     }
 
     pub(super) fn rounds(&self) -> Rounds {

@@ -38,6 +38,8 @@ pub struct SpeedRequest {
     pub sweep: Option<SweepLimits>,
     /// Requests that come by themselves.
     pub load: Option<LoadProtocol>,
+    /// Whether time is attributed to operations.
+    pub profile: bool,
 }
 
 impl MeasureRequest {
@@ -50,7 +52,7 @@ impl MeasureRequest {
         if let Some(repeats) = asked.repeats {
             protocol = protocol.with_repeats(repeats);
         }
-        protocol.with_sweep(asked.sweep).with_load(asked.load)
+        protocol.with_sweep(asked.sweep).with_load(asked.load).with_profile(asked.profile)
     }
 }
 
