@@ -11,7 +11,9 @@ use tenuis_eval::memory::{ProbeResult, READY, claims, peak_resident_bytes};
 use tenuis_model::{Model, Session};
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
+    // The peak is read before anything else is looked at: looking takes memory, too.
     let mut known = None;
+    let mut peak = None;
     if let Some(dir) = &args.model {
         let checkpoint = Checkpoint::open(dir)?;
         let codecs = codecs(&checkpoint, args)?;
@@ -24,9 +26,11 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
         for i in 0..args.decode_tokens as u32 {
             session.forward(&[i % vocab])?;
         }
+        peak = peak_resident_bytes();
         known = claims(&model, args.prompt_tokens + args.decode_tokens);
     }
-    let peak_bytes = peak_resident_bytes()
+    let peak_bytes = peak
+        .or_else(peak_resident_bytes)
         .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's peak memory"))?;
     let result = serde_json::to_string(&ProbeResult { peak_bytes, claims: known })
         .map_err(|e| Failure::new(Code::Internal, e))?;

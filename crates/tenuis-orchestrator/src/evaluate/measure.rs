@@ -79,7 +79,9 @@ impl MemoryProbe {
         let mut memory = self.probe.measure(&arguments)?;
         if starts {
             let checkpoint = subject.model.checkpoint();
-            let files = checkpoint.shard_files().map(|file| checkpoint.location().join(file)).collect();
+            // Pages that this process has mapped cannot leave the page cache.
+            checkpoint.release(checkpoint.names());
+            let files = checkpoint.shard_files().map(Path::to_owned).collect();
             memory.start = Some(self.probe.start_times(&arguments, files)?);
         }
         Ok(memory)
