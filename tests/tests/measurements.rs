@@ -58,7 +58,16 @@ fn everything_is_measured_and_agrees_with_its_samples() {
     let (quiz, other) = (task(&fixture), text(&other));
     let mut args = vec!["eval", "--model", &model, "--data", &data, "--out", &dir, "--seq-len", "32"];
     args.extend(["--recipe", "int4-rtn", "--recipe", "f16", "--task", &quiz, "--full", "--ood", &other]);
-    args.extend(["--speed-lengths", "8,4", "--speed-repeats", "2", "--price-per-hour", "3.6", "--seeds", "2"]);
+    args.extend([
+        "--speed-lengths",
+        "8,4",
+        "--speed-repeats",
+        "2",
+        "--price-per-hour",
+        "3.6",
+        "--seeds",
+        "2",
+    ]);
     args.extend(["--business", "files:lower=ls $TENUIS_MODEL | wc -l"]);
     args.extend(["--require", "retention.perplexity >= 1", "--require", "business.files <= 100"]);
     args.extend(["--require", "latency_p99_ms <= 1e6", "--require", "flops_decode <= 1x baseline"]);
@@ -84,7 +93,8 @@ fn everything_is_measured_and_agrees_with_its_samples() {
         let slices = quality["tasks"]["quiz"]["slices"].as_object().unwrap();
         assert!(slices.contains_key("length"), "{slices:?}");
         // Every slice of the text holds a part of its predictions, and both ways to cut it hold all.
-        let cut: u64 = quality["slices"].as_array().unwrap().iter().map(|s| s["predictions"].as_u64().unwrap()).sum();
+        let cut: u64 =
+            quality["slices"].as_array().unwrap().iter().map(|s| s["predictions"].as_u64().unwrap()).sum();
         assert_eq!(cut, 2 * quality["perplexity"]["predictions"].as_u64().unwrap());
         let mean = quality["slices"].as_array().unwrap()[4..]
             .iter()
@@ -111,7 +121,10 @@ fn everything_is_measured_and_agrees_with_its_samples() {
         let rate = speed["decode_tokens_per_s"].as_f64().unwrap();
         assert!((cost * rate / 1000.0 - 1.0).abs() < ROUNDING, "3.6 an hour is a thousandth a second");
         assert!(entry["memory"]["start"]["warm"]["ready_seconds"]["median"].as_f64() > Some(0.0));
-        assert_eq!(quality["perplexity"]["protocol"], report["baseline"]["quality"]["perplexity"]["protocol"]);
+        assert_eq!(
+            quality["perplexity"]["protocol"],
+            report["baseline"]["quality"]["perplexity"]["protocol"]
+        );
     }
     let int4 = &report["candidates"][0]["figures"];
     let (of, bytes) = (&int4["retention"]["perplexity"], &int4["compression"]["bytes"]);
@@ -126,7 +139,9 @@ fn everything_is_measured_and_agrees_with_its_samples() {
     assert!((number(&int4["efficiency"]) / efficiency - 1.0).abs() < ROUNDING);
     assert_eq!(int4["compression"]["flops_decode"]["fraction"], 1.0, "fewer bits are no fewer operations");
     assert!(number(&int4["score"]) > 0.0);
-    assert!(report["requirements"].as_array().unwrap().iter().all(|r| r["candidates"][0]["verdict"] == "yes"));
+    assert!(
+        report["requirements"].as_array().unwrap().iter().all(|r| r["candidates"][0]["verdict"] == "yes")
+    );
 }
 
 #[test]
@@ -166,7 +181,12 @@ fn numbers_of_other_runs_join_where_protocols_allow() {
     let _ = run(&["report", &first_dir, "--with", &text(&second)]).succeeded();
     let names = |dir: &Path| -> Vec<String> {
         let report = report(dir);
-        report["candidates"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+        report["candidates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&first), ["f16", "int8-rtn"]);
     let refused = run(&["report", &first_dir, "--with", &text(&third)]);

@@ -86,6 +86,14 @@ pub(crate) struct EvalArgs {
     /// Tokens per evaluation window [default: 2048 or the model's positions, whichever is less].
     #[arg(long, value_name = "N")]
     pub(crate) seq_len: Option<usize>,
+    /// Tokens between the starts of windows. Fewer than --seq-len make windows overlap, each predicting its last N tokens with the
+    /// rest as context: slower, and a lower perplexity [default: windows do not overlap].
+    #[arg(long, value_name = "N")]
+    pub(crate) stride: Option<usize>,
+    /// The protocol that figures are usually published under: windows of 2048 tokens that do not overlap, of the whole text
+    /// (wikitext2: the raw test text; give it with --data) or 256 of them (c4: validation documents, as .jsonl).
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["seq_len", "stride", "max_tokens"])]
+    pub(crate) preset: Option<Preset>,
     /// Evaluate at most N tokens, in windows evenly spaced over the text.
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<usize>,
@@ -114,6 +122,15 @@ pub(crate) struct EvalArgs {
     pub(crate) resources: ResourceArgs,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
+}
+
+/// A published protocol of perplexity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Preset {
+    /// WikiText-2 raw, test.
+    Wikitext2,
+    /// C4, validation.
+    C4,
 }
 
 /// How speed and memory are measured.

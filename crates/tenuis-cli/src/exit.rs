@@ -108,11 +108,14 @@ impl From<RunError> for Failure {
             | RunError::TeacherVocabulary { .. }
             | RunError::OtherVocabulary { .. }
             | RunError::NotUtf8 { .. }
+            | RunError::Document { .. }
+            | RunError::Business { .. }
             | RunError::Tokenizer(_)
             | RunError::Weight { .. }
             | RunError::Tensor { .. }
             | RunError::TooLittleCalibration { .. } => Code::Input,
             RunError::NoCalibration { .. }
+            | RunError::BusinessForm { .. }
             | RunError::NoTrainingText { .. }
             | RunError::TooLong { .. }
             | RunError::TooLittleMemory { .. }

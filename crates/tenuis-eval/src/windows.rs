@@ -12,6 +12,14 @@ pub enum WindowsError {
         /// The window length asked for.
         seq_len: usize,
     },
+    /// Tokens between windows are left out, or the windows stand still.
+    #[error("a stride of {stride} does not fit windows of {seq_len} tokens; choose one from 1 to {seq_len}")]
+    Stride {
+        /// The stride asked for.
+        stride: usize,
+        /// The window length.
+        seq_len: usize,
+    },
     /// The text does not fill one window.
     #[error(
         "the text has {tokens} tokens, fewer than one window of {seq_len}; pass a longer text or a smaller --seq-len"
@@ -24,53 +32,88 @@ pub enum WindowsError {
     },
 }
 
-/// Non-overlapping windows of a token stream, all of them or an evenly spaced choice.
+/// Windows of a token stream, all of them or an evenly spaced choice.
 ///
-/// A stream of `n` tokens holds `W = n div T` whole windows of `T` tokens. Of these, `N` are used: number
-/// `i·W div N` for `i` in `0..N`. The head of a text is often easier than the rest, hence evenly spaced ones.
+/// A stream of `n` tokens holds `W = (n − T) div S + 1` whole windows of `T` tokens whose starts are `S` apart; by default `S = T`,
+/// so that they do not overlap. Of these, `N` are used: number `i·W div N` for `i` in `0..N`. The head of a text is often easier than
+/// the rest, hence evenly spaced ones.
+///
+/// Every token is predicted once. The window at the start of the stream predicts all its tokens but the first. Where windows do not
+/// overlap, so does each. Where they do, any other predicts only its last `S` tokens, with the `T − S` before them as context: that
+/// costs `T/S` times as much and gives each token at least so much context (the "sliding window" of the literature).
 ///
 /// ```
 /// use tenuis_eval::Windows;
 /// let windows = Windows::of(1000, 10, Some(40))?;
 /// assert_eq!(windows.starts().collect::<Vec<_>>(), [0, 250, 500, 750]);
 /// assert_eq!(windows.predictions(), 4 * 9);
+/// let sliding = Windows::strided(20, 10, 5, None)?;
+/// assert_eq!(sliding.starts().collect::<Vec<_>>(), [0, 5, 10]);
+/// assert_eq!(sliding.predictions(), 9 + 5 + 5);
 /// # Ok::<(), tenuis_eval::WindowsError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
     seq_len: usize,
+    stride: usize,
     whole: usize,
     used: usize,
 }
 
 impl Windows {
-    /// Cuts `tokens` tokens into windows of `seq_len`, using so many that they hold at most `max_tokens` (but one at
-    /// least).
+    /// Cuts `tokens` tokens into windows of `seq_len` that do not overlap, using so many that they hold at most `max_tokens` (but
+    /// one at least).
     ///
     /// # Errors
     /// [`WindowsError`] where not even one window can be had.
     pub fn of(tokens: usize, seq_len: usize, max_tokens: Option<usize>) -> Result<Self, WindowsError> {
+        Self::strided(tokens, seq_len, seq_len, max_tokens)
+    }
+
+    /// As [`Windows::of`], with `stride` tokens between the starts of windows.
+    ///
+    /// # Errors
+    /// [`WindowsError`] where not even one window can be had, or a stride is none.
+    pub fn strided(
+        tokens: usize,
+        seq_len: usize,
+        stride: usize,
+        max_tokens: Option<usize>,
+    ) -> Result<Self, WindowsError> {
         if seq_len < 2 {
             return Err(WindowsError::TooShort { seq_len });
         }
-        let whole = tokens / seq_len;
-        if whole == 0 {
-            return Err(WindowsError::TooFewTokens { tokens, seq_len });
+        if stride == 0 || stride > seq_len {
+            return Err(WindowsError::Stride { stride, seq_len });
         }
+        let Some(beyond) = tokens.checked_sub(seq_len) else {
+            return Err(WindowsError::TooFewTokens { tokens, seq_len });
+        };
+        let whole = beyond / stride + 1;
         let used = max_tokens.map_or(whole, |most| (most / seq_len).clamp(1, whole));
-        Ok(Self { seq_len, whole, used })
+        Ok(Self { seq_len, stride, whole, used })
     }
 
     /// The first token of every window.
     pub fn starts(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
-        let Self { seq_len, whole, used } = *self;
+        let Self { stride, whole, used, .. } = *self;
         // Widened: the product of two counts may exceed 32 bits on small targets.
-        (0..used).map(move |i| (i as u64 * whole as u64 / used as u64) as usize * seq_len)
+        (0..used).map(move |i| (i as u64 * whole as u64 / used as u64) as usize * stride)
+    }
+
+    /// How many of its tokens the window that begins at `start` predicts: its last ones.
+    pub const fn predicted(&self, start: usize) -> usize {
+        if start == 0 || self.stride == self.seq_len { self.seq_len - 1 } else { self.stride }
     }
 
     /// Tokens per window.
     pub const fn seq_len(&self) -> usize {
         self.seq_len
+    }
+
+    /// Tokens between the starts of windows.
+    pub const fn stride(&self) -> usize {
+        self.stride
     }
 
     /// Windows that are used.
@@ -88,9 +131,9 @@ impl Windows {
         self.used * self.seq_len
     }
 
-    /// Predictions made: every token of a window but its first.
-    pub const fn predictions(&self) -> usize {
-        self.used * (self.seq_len - 1)
+    /// Predictions made.
+    pub fn predictions(&self) -> usize {
+        self.starts().map(|start| self.predicted(start)).sum()
     }
 }
 
@@ -115,5 +158,26 @@ mod tests {
         assert_eq!(Windows::of(9, 10, None), Err(WindowsError::TooFewTokens { tokens: 9, seq_len: 10 }));
         assert_eq!(Windows::of(9, 1, None), Err(WindowsError::TooShort { seq_len: 1 }));
         assert_eq!(Windows::of(25, 10, Some(3)).unwrap().count(), 1);
+        for stride in [0, 11] {
+            let refused = Windows::strided(99, 10, stride, None);
+            assert_eq!(refused, Err(WindowsError::Stride { stride, seq_len: 10 }));
+        }
+    }
+
+    /// Overlapping windows predict every token of the stream once, as far as whole windows reach.
+    #[test]
+    fn a_stride_predicts_each_token_once() {
+        for (tokens, seq_len, stride) in [(100, 10, 3), (64, 16, 16), (50, 49, 1), (37, 8, 5)] {
+            let windows = Windows::strided(tokens, seq_len, stride, None).unwrap();
+            let predicted: Vec<usize> = windows
+                .starts()
+                .flat_map(|start| start + seq_len - windows.predicted(start)..start + seq_len)
+                .collect();
+            if stride < seq_len {
+                let reach = (tokens - seq_len) / stride * stride + seq_len;
+                assert_eq!(predicted, (1..reach).collect::<Vec<_>>());
+            }
+            assert_eq!(predicted.len(), windows.predictions());
+        }
     }
 }

@@ -51,6 +51,16 @@ pub enum RunError {
     /// A measurement could not be made.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// A line of a file of documents has no text.
+    #[error("{}, line {line}: {problem}; every line has to be a JSON object with the document in field \"text\"", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// What should be a command with a name is none.
     #[error("{text:?} is no metric; write NAME=COMMAND, or NAME:lower=COMMAND where less is better")]
     BusinessForm {

@@ -16,7 +16,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads and tokenises a UTF-8 file, without special tokens.
+    /// Reads and tokenises a UTF-8 file, without special tokens. Of a file of JSON lines (`.jsonl`) it is the fields `text`, one
+    /// after the other with an empty line between, as data sets of documents are published.
     ///
     /// # Errors
     /// [`RunError`] for a file that cannot be read, is not UTF-8, or cannot be tokenised.
@@ -24,6 +25,9 @@ impl Text {
         let bytes = std::fs::read(path).map_err(|source| RunError::File { path: path.to_owned(), source })?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|e| RunError::NotUtf8 { path: path.to_owned(), position: e.valid_up_to() })?;
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl")) {
+            return Self::of(path.to_owned(), &documents(path, text)?, tokenizer);
+        }
         Self::of(path.to_owned(), text, tokenizer)
     }
 
@@ -43,6 +47,41 @@ impl Text {
             file: self.path.display().to_string(),
             hash: self.data.hash.clone(),
             tokens: self.data.tokens.len(),
+        }
+    }
+}
+
+/// What stands between two documents.
+const BETWEEN: &str = "\n\n";
+
+/// The documents of a file of JSON lines.
+fn documents(path: &Path, text: &str) -> Result<String, RunError> {
+    let mut documents = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let refused =
+            |problem: String| RunError::Document { path: path.to_owned(), line: index + 1, problem };
+        let value: serde_json::Value = serde_json::from_str(line).map_err(|e| refused(e.to_string()))?;
+        let text = value.get("text").and_then(serde_json::Value::as_str);
+        documents
+            .push(text.ok_or_else(|| refused("there is no text in field \"text\"".to_owned()))?.to_owned());
+    }
+    Ok(documents.join(BETWEEN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_joined_and_bad_lines_named() {
+        let found =
+            documents(Path::new("a.jsonl"), "{\"text\": \"one\"}\n\n{\"text\": \"two\", \"id\": 3}\n");
+        assert_eq!(found.unwrap(), "one\n\ntwo");
+        for bad in ["{\"text\": 3}", "{}", "text"] {
+            let message = documents(Path::new("a.jsonl"), &format!("{{\"text\": \"\"}}\n{bad}"))
+                .unwrap_err()
+                .to_string();
+            assert!(message.starts_with("a.jsonl, line 2: "), "{message}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `tenuis eval`.
 
 use super::{compress_options, print, recipe};
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, Preset};
 use crate::demo::{Demo, SEQ_LEN};
 use crate::detach::detach;
 use crate::exit::{Code, Failure};
@@ -18,6 +18,11 @@ use tenuis_orchestrator::{
     EvalRequest, Observer, RobustnessRequest, builtin_recipes, evaluate, write_report,
 };
 use tenuis_spec::DecoderSpec;
+
+/// Tokens per window of the published protocols.
+const PRESET_WINDOW: usize = 2048;
+/// What is evaluated of C4: 256 windows, as GPTQ's authors did (Frantar et al. 2022, arXiv 2210.17323).
+const C4_TOKENS: usize = 256 * PRESET_WINDOW;
 
 /// The recipe that trains a student, and the size of a model beyond which it does not run unasked.
 const STUDENT: (&str, u64) = ("distilled", 30_000_000);
@@ -84,8 +89,9 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         },
         calibration: args.calib,
         out: args.out.clone(),
-        seq_len: args.seq_len,
-        max_tokens: args.max_tokens,
+        seq_len: args.preset.map(|_| PRESET_WINDOW).or(args.seq_len),
+        stride: args.stride,
+        max_tokens: args.preset.map_or(args.max_tokens, |preset| (preset == Preset::C4).then_some(C4_TOKENS)),
         measure,
         weights,
         prices: args.price_per_hour.map(|price| {

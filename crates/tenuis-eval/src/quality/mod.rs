@@ -43,11 +43,11 @@ pub struct Perplexity {
     pub value: f64,
     /// Tokens in the windows that were read.
     pub tokens: usize,
-    /// Predictions: every token of a window but its first.
+    /// Predictions: every token of a window but its first, or the last `stride` ones where windows overlap.
     pub predictions: usize,
     /// Tokens per window.
     pub seq_len: usize,
-    /// Distance between window starts in the numbering of whole windows; windows never overlap.
+    /// Tokens between the starts of whole windows; less than `seq_len` where they overlap, and each predicts its last ones.
     pub stride: usize,
     /// Windows read.
     pub windows: usize,
@@ -209,7 +209,9 @@ pub fn measure(
                 let window = index * batch + bad / (seq - 1);
                 return Err(EvalError::NonFinite { model: subject.name.to_owned(), window });
             }
-            kept.extend(scores);
+            for (scores, &start) in scores.chunks(seq - 1).zip(starts) {
+                kept.extend_from_slice(&scores[seq - 1 - windows.predicted(start)..]);
+            }
         }
         progress(starts.len());
     }
@@ -222,8 +224,10 @@ fn logits(subject: &Subject<'_>, tokens: &[u32], batch: usize, seq: usize) -> Re
 }
 
 fn finish(scores: &[Score], reference: &[Score], data: &TextData, windows: Windows) -> Measured {
-    let per_window = windows.seq_len() - 1;
-    let summaries = scores.chunks(per_window).zip(windows.starts()).map(|(scores, start)| {
+    let mut rest = scores;
+    let summaries = windows.starts().map(|start| {
+        let (scores, after) = rest.split_at(windows.predicted(start).min(rest.len()));
+        rest = after;
         let n = scores.len() as f64;
         WindowScore {
             start,
@@ -233,6 +237,7 @@ fn finish(scores: &[Score], reference: &[Score], data: &TextData, windows: Windo
             top1_agreement: scores.iter().filter(|s| s.agrees).count() as f64 / n,
         }
     });
+    let summaries: Vec<WindowScore> = summaries.collect();
     let n = scores.len() as f64;
     let mut divergences: Vec<f32> = scores.iter().map(|s| s.kl).collect();
     divergences.sort_by(f32::total_cmp);
@@ -243,11 +248,11 @@ fn finish(scores: &[Score], reference: &[Score], data: &TextData, windows: Windo
         kl_p99: f64::from(nearest_rank(&divergences, 0.99)),
         top1_agreement: scores.iter().filter(|s| s.agrees).count() as f64 / n,
         tasks: BTreeMap::new(),
-        slices: slices::slices(scores, reference, per_window),
+        slices: slices::slices(scores, reference, windows.seq_len() - 1),
         robustness: BTreeMap::new(),
         business: BTreeMap::new(),
     };
-    Measured { quality, windows: summaries.collect() }
+    Measured { quality, windows: summaries }
 }
 
 fn perplexity(nll: f64, data: &TextData, windows: Windows) -> Perplexity {
@@ -256,7 +261,7 @@ fn perplexity(nll: f64, data: &TextData, windows: Windows) -> Perplexity {
         tokens: windows.tokens(),
         predictions: windows.predictions(),
         seq_len: windows.seq_len(),
-        stride: windows.seq_len(),
+        stride: windows.stride(),
         windows: windows.count(),
         windows_of: windows.whole(),
         data_hash: data.hash.clone(),
@@ -264,7 +269,7 @@ fn perplexity(nll: f64, data: &TextData, windows: Windows) -> Perplexity {
             ("measure", "perplexity"),
             ("data", &data.hash),
             ("seq_len", &windows.seq_len().to_string()),
-            ("stride", &windows.seq_len().to_string()),
+            ("stride", &windows.stride().to_string()),
             ("windows", &windows.count().to_string()),
             ("dtype", COMPUTE_DTYPE),
         ]),

@@ -8,6 +8,8 @@ pub(super) struct Score {
     pub(super) nll: f64,
     pub(super) kl: f32,
     pub(super) agrees: bool,
+    /// The predicted token's position in its window, from 1.
+    pub(super) position: usize,
 }
 
 /// Scores all predictions of a batch, in order.
@@ -26,10 +28,11 @@ pub(super) fn compare(
             let row = at * vocab..(at + 1) * vocab;
             let (b, c) = (&reference[row.clone()], &candidate[row]);
             let next = tokens[at + 1] as usize;
+            let position = i % (seq - 1) + 1;
             let (c_top, c_lse) = log_sum_exp(c);
             let nll = c_lse - f64::from(c[next]);
             if same {
-                return Score { nll, kl: 0.0, agrees: true };
+                return Score { nll, kl: 0.0, agrees: true, position };
             }
             let (b_top, b_lse) = log_sum_exp(b);
             let shift = c_lse - b_lse;
@@ -42,7 +45,7 @@ pub(super) fn compare(
                 })
                 .sum();
             // Rounding may leave a divergence of zero a hair below it.
-            Score { nll, kl: if kl < 0.0 { 0.0 } else { kl as f32 }, agrees: b_top == c_top }
+            Score { nll, kl: if kl < 0.0 { 0.0 } else { kl as f32 }, agrees: b_top == c_top, position }
         })
         .collect()
 }

@@ -31,8 +31,8 @@ pub(super) fn slices(scores: &[Score], reference: &[Score], per_window: usize) -
         for part in 0..PARTS {
             let positions = part * per_window / PARTS..(part + 1) * per_window / PARTS;
             let name = format!("positions {} to {}", positions.start + 1, positions.end);
-            let within = scores.iter().enumerate().filter(|(i, _)| positions.contains(&(i % per_window)));
-            found.extend(slice(name, within.map(|(_, score)| score)));
+            let within = scores.iter().filter(|score| positions.contains(&(score.position - 1)));
+            found.extend(slice(name, within));
         }
     }
     let mut order: Vec<usize> = (0..reference.len()).collect();
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn parts_hold_what_they_say() {
         // Two windows of five tokens; the baseline finds later tokens less likely.
-        let score = |nll: f64| Score { nll, kl: nll as f32, agrees: nll < 2.5 };
-        let reference: Vec<Score> = [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0].map(score).into();
-        let candidate: Vec<Score> = reference.iter().map(|s| score(s.nll + 1.0)).collect();
+        let score = |nll: f64, position| Score { nll, kl: nll as f32, agrees: nll < 2.5, position };
+        let reference: Vec<Score> = (0..8).map(|i| score(f64::from(i % 4), i as usize % 4 + 1)).collect();
+        let candidate: Vec<Score> = reference.iter().map(|s| score(s.nll + 1.0, s.position)).collect();
         let found = slices(&candidate, &reference, 4);
         assert_eq!(found.len(), 8);
         assert_eq!((found[0].name.as_str(), found[0].predictions), ("positions 1 to 1", 2));
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn few_predictions_have_fewer_parts() {
-        let one = [Score { nll: 1.0, kl: 0.0, agrees: true }];
+        let one = [Score { nll: 1.0, kl: 0.0, agrees: true, position: 1 }];
         let found = slices(&one, &one, 1);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].predictions, 1);

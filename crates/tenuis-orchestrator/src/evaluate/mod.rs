@@ -56,6 +56,8 @@ pub struct EvalRequest {
     pub out: PathBuf,
     /// Tokens per window; by default 2048 or the model's positions, whichever is less.
     pub seq_len: Option<usize>,
+    /// Tokens between the starts of windows; by default windows do not overlap.
+    pub stride: Option<usize>,
     /// Evaluate at most so many tokens, in evenly spaced windows.
     pub max_tokens: Option<usize>,
     /// How speed and memory are measured.
@@ -101,8 +103,13 @@ pub fn evaluate(
     let calibration = request.calibration.as_deref().map(|p| Text::open(p, &tokenizer)).transpose()?;
     let tasks = open_tasks(&request.tasks, &tokenizer, &model)?;
     observer.end();
-    let windows =
-        Windows::of(data.data.tokens.len(), seq_len, request.max_tokens).map_err(EvalError::from)?;
+    let windows = Windows::strided(
+        data.data.tokens.len(),
+        seq_len,
+        request.stride.unwrap_or(seq_len),
+        request.max_tokens,
+    )
+    .map_err(EvalError::from)?;
     if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
         warnings.push("calibration and evaluation text are the same file: the figures flatter".to_owned());
     }

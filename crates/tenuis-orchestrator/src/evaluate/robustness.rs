@@ -44,7 +44,8 @@ impl RobustnessRequest {
         for path in &self.texts {
             let text = Text::open(path, tokenizer)?;
             let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            let windows = Windows::of(text.data.tokens.len(), windows.seq_len(), max_tokens);
+            let windows =
+                Windows::strided(text.data.tokens.len(), windows.seq_len(), windows.stride(), max_tokens);
             harder.texts.push((name, text, windows.map_err(EvalError::from)?));
         }
         if self.misspelt {
@@ -53,7 +54,8 @@ impl RobustnessRequest {
             for seed in 0..self.seeds.max(1) {
                 let wrong = perturb(&original, PERTURBED_WORDS, seed as u64);
                 let text = Text::of(data.path.clone(), &wrong, tokenizer)?;
-                let found = Windows::of(text.data.tokens.len(), windows.seq_len(), max_tokens);
+                let found =
+                    Windows::strided(text.data.tokens.len(), windows.seq_len(), windows.stride(), max_tokens);
                 harder.texts.push(("misspelt".to_owned(), text, found.map_err(EvalError::from)?));
             }
         }
