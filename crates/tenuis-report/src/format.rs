@@ -45,6 +45,29 @@ pub(crate) fn points(difference: f64) -> String {
     format!("{}{SPACE}points", signed(100.0 * difference, 2))
 }
 
+/// A difference of figures, with its sign.
+pub(crate) fn difference(value: f64) -> String {
+    let text = figure(value);
+    if value > 0.0 { format!("+{text}") } else { text }
+}
+
+/// Operations in the decimal unit that leaves one to three digits before the point.
+pub(crate) fn operations(value: f64) -> String {
+    let mut value = value;
+    for unit in ["", "k", "M", "G"] {
+        if value < 1000.0 {
+            return format!("{value:.2}{SPACE}{unit}FLOP");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.2}{SPACE}TFLOP")
+}
+
+/// Something per second, in whole numbers from 100 on.
+pub(crate) fn rate(value: f64) -> String {
+    if value >= 100.0 { count(value) } else { figure(value) }
+}
+
 /// A ratio, original ÷ compressed or as often as fast.
 pub(crate) fn ratio(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}×") } else { format!("{value:.2}×") }
@@ -163,6 +186,9 @@ mod tests {
         assert_eq!(change(0.1), "+0.10\u{a0}%");
         assert_eq!(change(-0.0001), "0.00\u{a0}%");
         assert_eq!(change(845.2), "+845\u{a0}%");
+        assert_eq!(difference(0.001_5), "+0.001500");
+        assert_eq!(operations(6_558_208.0), "6.56\u{a0}MFLOP");
+        assert_eq!((rate(1194.2), rate(7.3)), ("1\u{202f}194".to_owned(), "7.300".to_owned()));
         assert_eq!(points(-0.01), "−1.00\u{a0}points");
         assert_eq!(seconds(0.001_42), "1.42\u{a0}ms");
         assert_eq!(seconds(0.000_25), "250\u{a0}µs");
