@@ -3,7 +3,7 @@
 use super::section::{Cell, Matrix, Row, Section, models, row};
 use crate::data::{Entry, Figures, Report, Retention};
 use crate::format::{
-    bytes, change, count, difference, figure, operations, percent, perplexity, points, ratio, share,
+    bytes, change, count, figure, interval, operations, percent, perplexity, points, ratio, share,
 };
 use std::collections::BTreeSet;
 use tenuis_metrics::Direction;
@@ -39,9 +39,13 @@ fn names<'a, 'b>(
     known: impl Iterator<Item = &'b str>,
     of: impl Fn(&'a Figures) -> Vec<&'a String>,
 ) -> Vec<String> {
+    let place =
+        |name: &String| ["task.", "robustness.", "business."].iter().position(|kind| name.starts_with(kind));
     let mut rest: BTreeSet<&String> = report.candidates.iter().filter_map(figures).flat_map(of).collect();
     let mut all: Vec<String> =
         known.filter(|name| rest.remove(&(*name).to_owned())).map(str::to_owned).collect();
+    let mut rest: Vec<&String> = rest.into_iter().collect();
+    rest.sort_by_key(|name| place(name));
     all.extend(rest.into_iter().cloned());
     all
 }
@@ -68,7 +72,7 @@ fn smaller(report: &Report) -> Option<Section> {
             let fraction = found.fraction.map(|part| format!("fraction {}", share(part)));
             let after = found.compressed.map(words);
             let cell = Cell::of(found.compression_ratio, ratio).tone(tone).detail(lines([fraction, after]));
-            found.fraction.map_or(cell.clone(), |part| cell.bar(part))
+            found.fraction.map_or(cell.clone(), |part| cell.part(part))
         })
     });
     let caption = "Large figure: the ratio, original ÷ compressed (above 1× is smaller). Below it: the fraction, compressed ÷ \
@@ -79,19 +83,17 @@ fn smaller(report: &Report) -> Option<Section> {
     Some(section)
 }
 
-/// What a quality is called, and how its values and differences are written.
-fn quality(name: &str, of: &Retention) -> (String, Words, Words) {
+/// What a quality is called, how its values are written, and whether they are shares.
+fn quality(name: &str, of: &Retention) -> (String, Words, bool) {
     let shares = [of.baseline, of.candidate].into_iter().flatten().all(|value| (0.0..=1.0).contains(&value));
     match name.split_once('.') {
-        None if name == "perplexity" => ("Perplexity".to_owned(), perplexity, difference),
-        None if name == "top1" => ("Top-1 agreement".to_owned(), share, points),
-        Some(("task", task)) if shares => (format!("Task {task}"), share, points),
-        Some(("task", task)) => (format!("Task {task}"), figure, difference),
-        Some(("robustness", text)) => {
-            (format!("Perplexity, {}", text.replace('_', " ")), perplexity, difference)
-        }
-        Some(("business", figure_name)) => (format!("Own figure {figure_name}"), figure, difference),
-        _ => (name.replace('_', " "), figure, difference),
+        None if name == "perplexity" => ("Perplexity".to_owned(), perplexity, false),
+        None if name == "top1" => ("Top-1 agreement".to_owned(), share, true),
+        Some(("task", task)) if shares => (format!("Task {task}"), share, true),
+        Some(("task", task)) => (format!("Task {task}"), figure, false),
+        Some(("robustness", text)) => (format!("Perplexity, {}", text.replace('_', " ")), perplexity, false),
+        Some(("business", figure_name)) => (format!("Own figure {figure_name}"), figure, false),
+        _ => (name.replace('_', " "), figure, false),
     }
 }
 
@@ -102,12 +104,12 @@ fn kept(report: &Report) -> Option<Section> {
     for name in found {
         let of = |entry: &Entry| figures(entry).and_then(|figures| figures.retention.get(&name)).cloned();
         let Some(first) = report.candidates.iter().find_map(of) else { continue };
-        let (label, words, apart) = quality(&name, &first);
+        let (label, words, shares) = quality(&name, &first);
         rows.push(row(label, models(report), |entry| {
             if std::ptr::eq(entry, &raw const report.baseline) {
                 return Cell::of(first.baseline, words);
             }
-            of(entry).map_or_else(Cell::missing, |found| retained(&found, words, apart))
+            of(entry).map_or_else(Cell::missing, |found| retained(&found, words, shares))
         }));
     }
     rows.extend(normalised(report));
@@ -119,7 +121,7 @@ fn kept(report: &Report) -> Option<Section> {
     Some(section)
 }
 
-fn retained(found: &Retention, words: Words, apart: Words) -> Cell {
+fn retained(found: &Retention, words: Words, shares: bool) -> Cell {
     let (tone, judged) = match (found.is_significant(), found.is_worse()) {
         (Some(true), Some(true)) => ("bad", "significant loss"),
         (Some(true), _) => ("good", "significant gain"),
@@ -129,8 +131,8 @@ fn retained(found: &Retention, words: Words, apart: Words) -> Cell {
     let value = found.candidate.map(words).zip(found.change_percent.map(change));
     let value = value.map(|(value, change)| format!("{value} ({change})"));
     let interval = found.difference.and_then(|d| {
-        let level = d.confidence.map_or(String::new(), |level| format!("{:.0}\u{a0}% ", 100.0 * level));
-        Some(format!("{level}[{}, {}]", apart(d.low?), apart(d.high?)))
+        let level = d.confidence.map_or(String::new(), |level| format!("{:.0}\u{a0}%: ", 100.0 * level));
+        Some(format!("{level}{}", interval(d.low?, d.high?, shares)))
     });
     let detail = lines([value, interval, Some(judged.to_owned())]);
     Cell::of(found.percent, percent).tone(tone).detail(detail)
@@ -172,12 +174,13 @@ fn faster(report: &Report) -> Option<Section> {
             let theory = up.theoretical.map(|theory| format!("{} in theory", ratio(theory)));
             let short = up.falls_short == Some(true);
             let tone = match up.measured {
-                _ if short => "bad",
                 Some(measured) if measured >= 1.0 + EVEN / 100.0 => "good",
+                Some(measured) if measured <= 1.0 - EVEN / 100.0 => "bad",
                 _ => "even",
             };
-            let short = short.then(|| "⚑ falls short".to_owned());
-            Cell::of(up.measured, ratio).tone(tone).detail(lines([theory, short]))
+            let words = short.then(|| "⚑ falls short".to_owned());
+            let cell = Cell::of(up.measured, ratio).tone(tone).detail(lines([theory, words]));
+            if short { cell.flag() } else { cell }
         })
     });
     let caption = "Large figure: baseline's median ÷ the candidate's, as measured. In theory: what fewer bytes to read (decoding) or \
@@ -203,7 +206,7 @@ fn balance(report: &Report) -> Option<Section> {
                 _ => "even",
             };
             let cell = Cell::of(value, |value| format!("{value:.3}"));
-            value.map_or(cell.clone(), |value| cell.bar(value).tone(tone))
+            value.map_or(cell.clone(), |value| cell.part(value).tone(tone))
         }),
     ];
     let weights = report.candidates.iter().filter_map(figures).find(|f| !f.score_weights.is_empty());

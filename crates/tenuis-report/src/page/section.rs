@@ -66,7 +66,7 @@ pub(super) struct Cell {
     pub(super) detail: String,
     /// `good`, `bad`, `even` or `missing`.
     pub(super) tone: &'static str,
-    /// `bar` or `heat`, where `level` is to be seen.
+    /// `bar`, `part` or `heat`, where `level` is to be seen; `flag` where the last line is to be seen.
     pub(super) shade: &'static str,
     /// 0 to 1.
     pub(super) level: Option<f64>,
@@ -102,6 +102,17 @@ impl Cell {
     /// A bar behind the text as long as the level, 0 to 1.
     pub(super) fn bar(mut self, level: f64) -> Self {
         (self.shade, self.level) = ("bar", Some(level.clamp(0.0, 1.0)));
+        self
+    }
+
+    /// A bar for a share of which no end is a loss.
+    pub(super) fn part(self, level: f64) -> Self {
+        Self { shade: "part", ..self.bar(level) }
+    }
+
+    /// Marks the last line of the detail.
+    pub(super) fn flag(mut self) -> Self {
+        self.shade = "flag";
         self
     }
 

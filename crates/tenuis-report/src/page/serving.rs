@@ -71,7 +71,7 @@ pub(super) fn sweep(report: &Report) -> Option<Section> {
         (!rows.is_empty()).then(|| Matrix {
             title: entry.name.clone(),
             caption,
-            corner: "Sequences together",
+            corner: "Batch",
             columns: lengths.iter().map(|length| format!("{length} tokens")).collect(),
             rows,
             sortable: false,
@@ -123,18 +123,17 @@ pub(super) fn load(report: &Report) -> Option<Section> {
         rows.push(row(arrivals(name), models(report), |entry| {
             of(entry, name).map_or_else(Cell::missing, |found| loaded(&found.load))
         }));
-        for entry in models(report) {
-            if let Some(found) = of(entry, name).filter(|found| found.load.is_overloaded()) {
-                let per_second = found
-                    .arrivals
-                    .and_then(|a| a.per_second)
-                    .map_or(String::new(), |rate| format!(" at {} requests per second", figure(rate)));
-                section.notes.push(format!(
-                    "Overload: {} under {}{per_second}.",
-                    entry.name,
-                    arrivals(name).to_lowercase()
-                ));
-            }
+        let over = |entry: &&Entry| of(entry, name).is_some_and(|found| found.load.is_overloaded());
+        let over: Vec<&Entry> = models(report).filter(over).collect();
+        if let Some(first) = over.first() {
+            let rate = of(first, name).and_then(|found| found.arrivals?.per_second);
+            let rate = rate.map_or(String::new(), |rate| format!(" at {} requests per second", figure(rate)));
+            let names: Vec<&str> = over.iter().map(|entry| entry.name.as_str()).collect();
+            section.notes.push(format!(
+                "{}{rate} are more than these can serve: {}.",
+                arrivals(name),
+                names.join(", ")
+            ));
         }
     }
     let caption = "Large figure: 99th percentile of the latency. Below it: median, share of the time that the model was busy, and answers \

@@ -141,7 +141,9 @@ impl Paper {
         let mut fresh = true;
         for (tone, piece) in pieces {
             // Words are coloured one by one, so that no escape sequence spans a break.
-            for word in clean(piece).split(' ').filter(|word| !word.is_empty()) {
+            // Unbreakable blanks stay within words.
+            for word in piece.split(' ').filter(|word| !word.is_empty()) {
+                let word = clean(word);
                 let wide = word.width();
                 if !fresh && at + 1 + wide > self.width {
                     self.end();
@@ -152,7 +154,7 @@ impl Paper {
                     self.text.push(' ');
                     at += 1;
                 }
-                self.push(*tone, word);
+                self.push(*tone, &word);
                 at += wide;
                 fresh = false;
             }

@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// Names longer than this are cut in tables.
 const LONGEST_NAME: usize = 20;
-/// Blanks around a cell.
+/// Blanks beside a cell: one of its own, and one between columns.
 const PADDING: usize = 2;
 
 /// What a column says of one model.
@@ -25,10 +25,21 @@ struct Cell {
     tone: Tone,
 }
 
+/// What a column is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Size,
+    Quality,
+    Tasks,
+    Speed,
+}
+
 /// A column.
 #[derive(Debug)]
 struct Column {
     heading: String,
+    /// Columns of one group stay in one table where they can.
+    group: Group,
     better: Option<Direction>,
     /// A cell per model.
     cells: Vec<Cell>,
@@ -49,8 +60,8 @@ impl Cell {
 }
 
 impl Column {
-    fn new(heading: &str, better: Option<Direction>, cells: Vec<Cell>) -> Self {
-        Self { heading: heading.to_owned(), better, cells }
+    fn new(group: Group, heading: &str, better: Option<Direction>, cells: Vec<Cell>) -> Self {
+        Self { heading: heading.to_owned(), group, better, cells }
     }
 
     fn is_empty(&self) -> bool {
@@ -107,8 +118,8 @@ pub(super) fn tables(paper: &mut Paper, report: &Report, facts: &[Facts]) {
 }
 
 fn columns(models: &[(&Entry, &Facts)]) -> Vec<Column> {
-    let column = |heading: &str, better, cell: &dyn Fn(&Entry, &Facts) -> Cell| {
-        Column::new(heading, better, models.iter().map(|(entry, facts)| cell(entry, facts)).collect())
+    let column = |group, heading: &str, better, cell: &dyn Fn(&Entry, &Facts) -> Cell| {
+        Column::new(group, heading, better, models.iter().map(|(entry, facts)| cell(entry, facts)).collect())
     };
     let retention =
         |entry: &Entry, name: &str| entry.figures.as_ref().and_then(|f| f.retention.get(name)).cloned();
@@ -123,24 +134,25 @@ fn columns(models: &[(&Entry, &Facts)]) -> Vec<Column> {
         cell.marked(if short { " ‡" } else { "" }, Tone::Warning)
     };
     let mut all = vec![
-        column("Size", None, &|entry, _| plain(Some(entry.size.bytes as f64), bytes)),
-        column("Ratio", Some(HigherIsBetter), &|_, facts| plain(facts.ratio, ratio)),
-        column("Fraction", None, &|_, facts| plain(facts.fraction, share)),
-        column("Perplexity", Some(LowerIsBetter), &|entry, _| {
+        column(Group::Size, "Size", None, &|entry, _| plain(Some(entry.size.bytes as f64), bytes)),
+        column(Group::Size, "Ratio", Some(HigherIsBetter), &|_, facts| plain(facts.ratio, ratio)),
+        column(Group::Size, "Fraction", None, &|_, facts| plain(facts.fraction, share)),
+        column(Group::Size, "Memory", Some(LowerIsBetter), &|entry, _| plain(peak(entry), bytes)),
+        column(Group::Quality, "Perplexity", Some(LowerIsBetter), &|entry, _| {
             let found = retention(entry, "perplexity");
             let worse = found.as_ref().and_then(Retention::is_worse) == Some(true);
             let mark = mark(found.as_ref().and_then(Retention::is_significant), worse);
             plain(perplexity(entry), perplexity_text).marked(mark, Tone::Bad)
         }),
-        column("Kept", None, &|_, facts| plain(facts.retention, percent)),
-        column("KL", Some(LowerIsBetter), &|_, facts| plain(facts.kl, figure)),
+        column(Group::Quality, "Kept", None, &|_, facts| plain(facts.retention, percent)),
+        column(Group::Quality, "KL", Some(LowerIsBetter), &|_, facts| plain(facts.kl, figure)),
     ];
     let tasks: BTreeSet<&String> =
         models.iter().filter_map(|(entry, _)| entry.quality.as_ref()).flat_map(|q| q.tasks.keys()).collect();
     for name in tasks {
         let of = |entry: &Entry| entry.quality.as_ref().and_then(|q| q.tasks.get(name)).cloned();
         let direction = models.iter().find_map(|(entry, _)| of(entry)?.direction).unwrap_or(HigherIsBetter);
-        all.push(column(&shorten(name, LONGEST_NAME), Some(direction), &|entry, facts| {
+        all.push(column(Group::Tasks, &shorten(name, LONGEST_NAME), Some(direction), &|entry, facts| {
             let judged = facts.tasks.iter().find(|task| task.name == *name);
             let mark = judged.map_or("", |task| mark(task.clear, task.worse));
             let value = of(entry).and_then(|task| task.value);
@@ -150,10 +162,13 @@ fn columns(models: &[(&Entry, &Facts)]) -> Vec<Column> {
     }
     let p99 = |entry: &Entry| entry.speed.as_ref()?.decode_step_seconds?.p99;
     all.extend([
-        column("Decode", Some(HigherIsBetter), &|entry, facts| paced(entry, "decode", facts.decode)),
-        column("Prefill", Some(HigherIsBetter), &|entry, facts| paced(entry, "prefill", facts.prefill)),
-        column("Step p99", Some(LowerIsBetter), &|entry, _| plain(p99(entry), seconds)),
-        column("Memory", Some(LowerIsBetter), &|entry, _| plain(peak(entry), bytes)),
+        column(Group::Speed, "Decode", Some(HigherIsBetter), &|entry, facts| {
+            paced(entry, "decode", facts.decode)
+        }),
+        column(Group::Speed, "Prefill", Some(HigherIsBetter), &|entry, facts| {
+            paced(entry, "prefill", facts.prefill)
+        }),
+        column(Group::Speed, "Step p99", Some(LowerIsBetter), &|entry, _| plain(p99(entry), seconds)),
     ]);
     all
 }
@@ -163,7 +178,7 @@ pub(super) fn elsewhere(paper: &mut Paper, report: &Report) {
     for place in &report.elsewhere {
         let column = |heading: &str, better, of: &dyn Fn(&Entry) -> Option<f64>, words: fn(f64) -> String| {
             let cells = place.models.iter().map(|entry| Cell::of(of(entry), words)).collect();
-            Column::new(heading, Some(better), cells)
+            Column::new(Group::Speed, heading, Some(better), cells)
         };
         let speed =
             |pick: fn(&Speed) -> Option<f64>| move |entry: &Entry| entry.speed.as_ref().and_then(pick);
@@ -189,12 +204,23 @@ fn lay_out(paper: &mut Paper, names: &[String], columns: &[Column]) {
     let front = names.iter().map(|name| name.width()).chain(["Model".len()]).max().unwrap_or(0) + PADDING;
     let mut rest = columns;
     while !rest.is_empty() {
-        let mut wide = front;
-        let fits = |column: &&Column| {
-            wide += column.width();
-            wide <= paper.width
+        let fitting = |columns: &[Column]| {
+            let widths = columns.iter().scan(front, |at, column| {
+                *at += column.width();
+                Some(*at)
+            });
+            widths.take_while(|wide| *wide <= paper.width).count()
         };
-        let taken = rest.iter().take_while(fits).count().max(1);
+        let mut taken = fitting(rest);
+        // A group that does not fit whole goes to the next table, unless that has no room for it either.
+        if let Some(cut) = rest.get(taken) {
+            let start = rest.iter().position(|column| column.group == cut.group).unwrap_or(taken);
+            let whole = rest[start..].iter().take_while(|column| column.group == cut.group).count();
+            if start > 0 && fitting(&rest[start..]) >= whole {
+                taken = start;
+            }
+        }
+        let taken = taken.max(1);
         let (now, later) = rest.split_at(taken);
         rest = later;
         let mut table = Table::new();
@@ -223,7 +249,15 @@ fn lay_out(paper: &mut Paper, names: &[String], columns: &[Column]) {
             });
             table.add_row(std::iter::once(TableCell::new(name)).chain(cells));
         }
-        for line in table.to_string().lines() {
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 1));
+        });
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        // Rules between rows say nothing: those above each table and below the last are enough.
+        let rule = |line: &str| line.chars().all(|c| c == '─');
+        let inner = 1..lines.len().saturating_sub(usize::from(rest.is_empty()));
+        for (_, line) in lines.iter().enumerate().filter(|(at, line)| !(inner.contains(at) && rule(line))) {
             paper.text.push_str(line);
             paper.end();
         }

@@ -49,14 +49,13 @@ pub(super) fn tree(paper: &mut Paper, report: &Report, facts: &[Facts], verdict:
             leaves.push(("fits", vec![(Tone::Plain, pick.devices.clone())]));
             leaves.extend(pick.next.iter().map(|advice| ("next", vec![(Tone::Plain, advice.clone())])));
         }
-        let mut before = "";
+        let last_name = leaves.last().map_or("", |(name, _)| name);
         for (place, (name, pieces)) in leaves.iter().enumerate() {
-            let twig = if place + 1 == leaves.len() { "└─" } else { "├─" };
-            let bark = if place + 1 == leaves.len() { "  " } else { "│ " };
-            let shown = if before == *name { "" } else { name };
-            let rest = format!("{stem}{bark}          ");
-            paper.wrapped(&format!("{stem}{twig} {shown:<9}"), &rest, pieces);
-            before = name;
+            let fresh = place == 0 || leaves[place - 1].0 != *name;
+            let (twig, bark) = if *name == last_name { ("└─", "  ") } else { ("├─", "│ ") };
+            let first =
+                if fresh { format!("{stem}{twig} {name:<9}") } else { format!("{stem}{bark}          ") };
+            paper.wrapped(&first, &format!("{stem}{bark}          "), pieces);
         }
     }
 }
@@ -107,14 +106,8 @@ fn lost(candidate: &Entry, facts: &Facts) -> Vec<Piece> {
     if let Some((kept, moved)) = facts.retention.zip(facts.perplexity_change) {
         let found = candidate.figures.as_ref().and_then(|figures| figures.retention.get("perplexity"));
         let mark = mark(found.and_then(Retention::is_significant), moved > 0.0);
-        pieces.push((
-            if mark.is_empty() && moved < EVEN {
-                Tone::Plain
-            } else {
-                tone(moved.max(f64::from(u8::from(!mark.is_empty()))))
-            },
-            format!("{} of perplexity kept ({}){mark}", percent(kept), change(moved)),
-        ));
+        let tone = if mark.is_empty() { tone(moved) } else { Tone::Bad };
+        pieces.push((tone, format!("{} of perplexity kept ({}){mark}", percent(kept), change(moved))));
     }
     pieces.extend(facts.kl.map(|kl| (Tone::Plain, format!("KL {}", figure(kl)))));
     let agrees =
