@@ -78,10 +78,7 @@ fn checked<'a>(dom: &'a str, name: &str) -> &'a str {
 #[test]
 fn the_page_sorts_and_fits_in_a_browser() {
     let Some(browser) = browser() else {
-        #[expect(clippy::print_stderr, reason = "a test that did not run must not look like one that passed")]
-        {
-            eprintln!("skipped: no Chromium on PATH");
-        }
+        eprintln!("skipped: no Chromium on PATH");
         return;
     };
     for (name, report) in [("full", FULL), ("demo", DEMO)] {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tenuis_report::{ReportError, Verdict, render, render_str};
 
 const DEMO: &str = include_str!("data/demo.json");
-/// A report with everything that there is.
+/// A report with everything that there is; what the demonstration does not measure is made up.
 const FULL: &str = include_str!("data/full.json");
 /// The largest page of a report of five candidates, in bytes.
 const LARGEST: usize = 200_000;
@@ -184,7 +184,7 @@ fn nothing_is_loaded_from_anywhere() {
                             assert!(level.is_some_and(|level: f64| (0.0..=1.0).contains(&level)), "{value}");
                         }
                         name => {
-                            assert!(!["src", "srcset", "action"].contains(&name) && !name.starts_with("on"))
+                            assert!(!["src", "srcset", "action"].contains(&name) && !name.starts_with("on"));
                         }
                     }
                 }
@@ -371,7 +371,7 @@ fn cell(root: Node<'_, '_>, id: &str, row: &str, column: &str) -> (String, Strin
     let at =
         heads.iter().position(|head| head == column).unwrap_or_else(|| panic!("no {column} in {heads:?}"));
     let found = rows.iter().find(|one| cells(**one)[0] == row).unwrap_or_else(|| panic!("no {row} in {id}"));
-    let cell = found.children().filter(Node::is_element).nth(at).unwrap();
+    let cell = found.children().filter(Node::is_element).nth(at).expect("a cell");
     (text(cell), cell.attribute("class").unwrap_or_default().to_owned())
 }
 

@@ -14,7 +14,8 @@ fn options(colour: bool, width: Option<u16>) -> TerminalOptions {
 }
 
 fn shown(report: &str, colour: bool, width: u16) -> String {
-    terminal(&serde_json::from_str(report).unwrap(), options(colour, Some(width))).unwrap()
+    let report = serde_json::from_str(report).expect("a report");
+    terminal(&report, options(colour, Some(width))).expect("its text")
 }
 
 /// A text without its escape sequences.
