@@ -41,6 +41,9 @@ window.addEventListener("beforeprint", function () {
   if (location.hash !== "#selfcheck") { return; }
   var root = document.documentElement;
   var errors = 0;
+  var refused = 0;
+  // The page's policy forbids whatever would be loaded.
+  document.addEventListener("securitypolicyviolation", function () { refused += 1; });
   window.addEventListener("error", function () { errors += 1; });
   function numbers(table, column) {
     return Array.from(table.tBodies[0].rows).map(function (row) { return row.cells[column].getAttribute("data-sort"); })
@@ -63,7 +66,7 @@ window.addEventListener("beforeprint", function () {
   window.addEventListener("load", function () {
     var tables = Array.from(document.querySelectorAll("table.sortable"));
     root.dataset.sorted = String(tables.every(sorts));
-    root.dataset.requests = String(performance.getEntriesByType("resource").length);
+    root.dataset.requests = String(refused + performance.getEntriesByType("resource").length);
     root.dataset.overflow = String(overflow());
     root.dataset.errors = String(errors);
     // A frame, because a window has a least width that is above a phone's.

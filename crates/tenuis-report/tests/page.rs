@@ -526,6 +526,23 @@ fn any_new_part_may_go() {
 }
 
 #[test]
+fn slices_of_a_task_may_be_a_list_or_an_object() {
+    let mut report = demo();
+    let slices = |value: f64| json!({ "rare words": { "value": value, "items": 10 } });
+    report["baseline"]["quality"]["tasks"]["facts"]["slices"] = slices(0.8);
+    report["candidates"][0]["quality"]["tasks"]["facts"]["slices"] = slices(0.6);
+    report["candidates"][1]["quality"]["tasks"]["facts"]["slices"] =
+        json!([{ "name": "rare words", "value": 0.8, "items": 10 }]);
+    with_page(&render(&report).unwrap(), |root| {
+        assert!(cell(root, "slices", "rare words", "baseline").0.contains("10 items"));
+        let (text, _) = cell(root, "slices", "rare words", "f16");
+        assert!(text.starts_with("60.00\u{a0}%") && text.contains("−20.00\u{a0}points"), "{text}");
+        assert!(cell(root, "slices", "rare words", "int8-rtn").0.contains("0.00\u{a0}points"));
+        assert_eq!(cell(root, "slices", "rare words", "distilled").0, "–");
+    });
+}
+
+#[test]
 fn slices_become_tables() {
     let mut report = demo();
     report["candidates"][0]["quality"]["slices"] = json!([{ "name": "code", "perplexity": { "value": 2.5 }, "kl_mean": 0.1 }, { "name": "prose", "kl_mean": 0.2 }]);
