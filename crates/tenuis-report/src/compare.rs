@@ -59,8 +59,11 @@ pub struct TaskChange {
     pub candidate: f64,
     /// Share of the score that is left, in percent.
     pub retention: Option<f64>,
-    /// Whether the difference exceeds [`CLEAR_ERRORS`] standard errors of it; none where errors are not known.
+    /// Whether the difference is significant: its interval leaves out 0, or without an interval it exceeds [`CLEAR_ERRORS`]
+    /// standard errors. None where neither is known.
     pub clear: Option<bool>,
+    /// Whether the candidate's score is the worse one.
+    pub worse: bool,
 }
 
 /// A candidate beside its baseline. What was not measured is none.
@@ -175,16 +178,24 @@ pub(crate) fn stages(entry: &Entry) -> &[Stage] {
 
 fn tasks(baseline: &Entry, candidate: &Entry) -> Vec<TaskChange> {
     let (Some(before), Some(after)) = (&baseline.quality, &candidate.quality) else { return Vec::new() };
+    let intervals = candidate.figures.as_ref().map(|figures| &figures.retention);
     let compare = |(name, task): (&String, &crate::data::Task)| {
         let own = after.tasks.get(name)?;
         let (from, to) = (task.value?, own.value?);
+        let direction = own.direction.or(task.direction).unwrap_or(Direction::HigherIsBetter);
         let errors = task.standard_error.zip(own.standard_error);
+        let interval = intervals.and_then(|found| found.get(&format!("task.{name}")));
+        let clear = interval.and_then(crate::data::Retention::is_significant);
         Some(TaskChange {
             name: name.clone(),
             baseline: from,
             candidate: to,
-            retention: retention(Direction::HigherIsBetter, from, to).ok(),
-            clear: errors.map(|(a, b)| (to - from).abs() > CLEAR_ERRORS * a.hypot(b)),
+            retention: retention(direction, from, to).ok(),
+            clear: clear.or_else(|| errors.map(|(a, b)| (to - from).abs() > CLEAR_ERRORS * a.hypot(b))),
+            worse: match direction {
+                Direction::HigherIsBetter => to < from,
+                Direction::LowerIsBetter => to > from,
+            },
         })
     };
     before.tasks.iter().filter_map(compare).collect()

@@ -45,6 +45,33 @@ pub(crate) fn points(difference: f64) -> String {
     format!("{}{SPACE}points", signed(100.0 * difference, 2))
 }
 
+/// Where a difference lies, to three significant digits of its larger end; differences of shares in percentage points.
+pub(crate) fn interval(low: f64, high: f64, shares: bool) -> String {
+    let scale = if shares { 100.0 } else { 1.0 };
+    let (low, high) = (scale * low, scale * high);
+    let most = low.abs().max(high.abs());
+    let decimals = if most > 0.0 { (2 - most.log10().floor() as i32).clamp(0, 7) as usize } else { 0 };
+    let unit = if shares { format!("{SPACE}points") } else { String::new() };
+    format!("{} to {}{unit}", signed(low, decimals), signed(high, decimals))
+}
+
+/// Operations in the decimal unit that leaves one to three digits before the point.
+pub(crate) fn operations(value: f64) -> String {
+    let mut value = value;
+    for unit in ["", "k", "M", "G"] {
+        if value < 1000.0 {
+            return format!("{value:.2}{SPACE}{unit}FLOP");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.2}{SPACE}TFLOP")
+}
+
+/// Something per second, in whole numbers from 100 on.
+pub(crate) fn rate(value: f64) -> String {
+    if value >= 100.0 { count(value) } else { figure(value) }
+}
+
 /// A ratio, original ÷ compressed or as often as fast.
 pub(crate) fn ratio(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}×") } else { format!("{value:.2}×") }
@@ -163,6 +190,10 @@ mod tests {
         assert_eq!(change(0.1), "+0.10\u{a0}%");
         assert_eq!(change(-0.0001), "0.00\u{a0}%");
         assert_eq!(change(845.2), "+845\u{a0}%");
+        assert_eq!(interval(-0.012_5, 0.25, false), "−0.013 to +0.250");
+        assert_eq!(interval(-0.023_5, 0.0, true), "−2.35 to 0.00\u{a0}points");
+        assert_eq!(operations(6_558_208.0), "6.56\u{a0}MFLOP");
+        assert_eq!((rate(1194.2), rate(7.3)), ("1\u{202f}194".to_owned(), "7.300".to_owned()));
         assert_eq!(points(-0.01), "−1.00\u{a0}points");
         assert_eq!(seconds(0.001_42), "1.42\u{a0}ms");
         assert_eq!(seconds(0.000_25), "250\u{a0}µs");

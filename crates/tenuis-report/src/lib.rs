@@ -1,5 +1,5 @@
-//! Turns the `report.json` of an evaluation into one HTML page: the verdict first, then a table, charts, and how everything was
-//! made and measured.
+//! Turns the `report.json` of an evaluation into one HTML page (the verdict first, then tables, charts, and how everything was made
+//! and measured), or into text for a terminal.
 //!
 //! The page is a single file. It loads nothing, works without JavaScript (which only sorts the table), follows the reader's light or
 //! dark mode, prints, and fits a phone. Whatever comes from the report is escaped; what was not measured is called so. The rules
@@ -22,10 +22,11 @@
 //! | what | where |
 //! |---|---|
 //! | the page | [`render`], [`render_str`] |
+//! | the text for a terminal | [`terminal`](terminal()), [`TerminalOptions`] |
 //! | the report's fields | [`Report`] |
 //! | the verdict without the page | [`Verdict::of`], [`Grade`], [`Facts`] |
 //! | the Pareto front | [`front`](front()), [`dominates`] |
-//! | charts as SVG | [`Scatter`], [`bars`], [`ranges`], [`heat`], [`Scale`] |
+//! | charts as SVG | [`Scatter`], [`bars`], [`ranges`], [`stacks`], [`heat`], [`Scale`] |
 
 mod chart;
 mod compare;
@@ -34,17 +35,24 @@ mod error;
 mod format;
 mod front;
 mod page;
+mod terminal;
 mod verdict;
 
-pub use chart::{Bar, Heat, Point, Range, Scale, Scatter, Unit, bars, escape, heat, ranges};
+pub use chart::{
+    Bar, Heat, Part, Point, Range, Scale, Scatter, Stack, Unit, bars, escape, heat, ranges, stacks,
+};
 pub use compare::{CLEAR_ERRORS, Facts, Pace, TaskChange};
 pub use data::{
-    Compression, Distribution, Entry, Holds, Judgement, Machine, Memory, Metric, Perplexity, Protocol,
-    Quality, Report, Requirement, SCHEMA, Size, Source, Speed, SpeedProtocol, Stage, Task,
+    Arrivals, Business, Compressed, Compression, Cost, Difference, Distribution, Elsewhere, Energy, Entry,
+    Environment, Figures, Holds, Judgement, Load, LoadResult, Machine, Memory, MemorySplit, Metric, Noise,
+    Perplexity, Protocol, Quality, Queue, Report, Requirement, Retention, Robustness, SCHEMA, Size, Source,
+    Speed, SpeedProtocol, SpeedUp, Spread, Stage, Start, Starts, Sweep, SweepPoint, SweepRow, SweepSkipped,
+    SweepSpeed, Task, Work,
 };
 pub use error::{FrontError, ReportError};
 pub use format::bytes;
 pub use front::{dominates, front};
+pub use terminal::{TerminalOptions, terminal};
 pub use verdict::{Check, Grade, Line, Pick, Verdict};
 
 /// Makes the page of a report.

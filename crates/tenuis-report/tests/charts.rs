@@ -112,7 +112,7 @@ fn maps_have_a_cell_per_figure_and_more_colour_for_more() {
 
 #[test]
 fn a_latency_without_quantiles_is_a_dot_and_none_is_no_chart() {
-    let with = |median| Distribution { min: None, median, p90: None, p99: None, samples: None };
+    let with = |median| Distribution { min: None, median, p90: None, p99: None, max: None, samples: None };
     let row = |name: &str, median| Range { name: name.into(), seconds: with(median) };
     let svg = ranges("Decoding", &[row("a", Some(0.01)), row("b", None)]).unwrap();
     let document = Document::parse(&svg).unwrap();

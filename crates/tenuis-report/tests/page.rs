@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use tenuis_report::{ReportError, Verdict, render, render_str};
 
 const DEMO: &str = include_str!("data/demo.json");
+/// A report with everything that there is; what the demonstration does not measure is made up.
+const FULL: &str = include_str!("data/full.json");
 /// The largest page of a report of five candidates, in bytes.
 const LARGEST: usize = 200_000;
 
@@ -164,22 +166,35 @@ fn labels_do_not_cover_each_other() {
 
 #[test]
 fn nothing_is_loaded_from_anywhere() {
-    let page = render_str(DEMO).unwrap();
-    with_page(&page, |root| {
-        for node in root.descendants().filter(Node::is_element) {
-            assert!(!["link", "img", "iframe", "object", "embed", "base"].contains(&node.tag_name().name()));
-            for attribute in node.attributes() {
+    for page in [render_str(DEMO).unwrap(), render_str(FULL).unwrap()] {
+        with_page(&page, |root| {
+            for node in root.descendants().filter(Node::is_element) {
+                let name = node.tag_name().name();
                 assert!(
-                    !["src", "href", "srcset", "style"].contains(&attribute.name()),
-                    "{}",
-                    attribute.name()
+                    !["link", "img", "iframe", "object", "embed", "base", "form"].contains(&name),
+                    "{name}"
                 );
-                assert!(!attribute.name().starts_with("on"));
+                for attribute in node.attributes() {
+                    let value = attribute.value();
+                    match attribute.name() {
+                        // Links lead to places of the page itself, and styles only say how long a bar is.
+                        "href" => assert!(name == "a" && value.starts_with('#'), "{value}"),
+                        "style" => {
+                            let level = value.strip_prefix("--level:").and_then(|level| level.parse().ok());
+                            assert!(level.is_some_and(|level: f64| (0.0..=1.0).contains(&level)), "{value}");
+                        }
+                        name => {
+                            assert!(!["src", "srcset", "action"].contains(&name) && !name.starts_with("on"));
+                        }
+                    }
+                }
             }
+        });
+        for word in
+            ["http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "sendBeacon"]
+        {
+            assert!(!page.contains(word), "{word}");
         }
-    });
-    for word in ["http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest"] {
-        assert!(!page.contains(word), "{word}");
     }
 }
 
@@ -306,6 +321,225 @@ fn a_judgement_belongs_to_the_candidate_of_its_name() {
     judged["candidates"].as_array_mut().unwrap().reverse();
     report["requirements"] = json!([judged]);
     assert!(render(&report).unwrap().contains("Take int4-rtn"));
+}
+
+fn full() -> Value {
+    serde_json::from_str(FULL).expect("the report with everything")
+}
+
+#[test]
+fn a_report_with_everything_has_every_section_and_a_link_to_each() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let sections = root.descendants().filter(|n| n.has_tag_name("section"));
+        let ids: Vec<_> = sections.filter_map(|n| n.attribute("id")).collect();
+        let expected = [
+            "verdict",
+            "comparison",
+            "smaller",
+            "kept",
+            "faster",
+            "balance",
+            "fronts",
+            "changes",
+            "slices",
+            "robustness",
+            "latency",
+            "sweep",
+            "load",
+            "memory",
+            "start",
+            "energy",
+            "elsewhere",
+            "layers",
+            "candidates",
+            "literature",
+            "protocol",
+        ];
+        assert_eq!(ids, expected);
+        let links = section(root, "contents").unwrap().descendants().filter_map(|n| n.attribute("href"));
+        let links: Vec<_> = links.map(|link| link.trim_start_matches('#')).collect();
+        assert_eq!(links, expected[1..]);
+    });
+}
+
+/// The cell of a row and a column of a section's tables.
+fn cell(root: Node<'_, '_>, id: &str, row: &str, column: &str) -> (String, String) {
+    let part = section(root, id).unwrap_or_else(|| panic!("no section {id}"));
+    let rows: Vec<_> = part.descendants().filter(|n| n.has_tag_name("tr")).collect();
+    let cells = |row: Node<'_, '_>| row.children().filter(Node::is_element).map(text).collect::<Vec<_>>();
+    let heads = cells(rows[0]);
+    let at =
+        heads.iter().position(|head| head == column).unwrap_or_else(|| panic!("no {column} in {heads:?}"));
+    let found = rows.iter().find(|one| cells(**one)[0] == row).unwrap_or_else(|| panic!("no {row} in {id}"));
+    let cell = found.children().filter(Node::is_element).nth(at).expect("a cell");
+    (text(cell), cell.attribute("class").unwrap_or_default().to_owned())
+}
+
+#[test]
+fn ratio_and_fraction_stand_together() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let (text, class) = cell(root, "smaller", "Bytes of the files", "int4-gptq");
+        assert!(text.starts_with("2.64×") && text.contains("fraction 37.84\u{a0}%"), "{text}");
+        assert!(text.contains("2.37\u{a0}MiB") && class.contains("good"), "{text} {class}");
+        let (text, _) = cell(root, "smaller", "Bytes against 32-bit floats", "int4-gptq");
+        assert!(text.starts_with("5.28×"), "{text}");
+    });
+}
+
+#[test]
+fn a_loss_is_significant_where_its_interval_leaves_out_nothing() {
+    let mut report = full();
+    let kept = &mut report["candidates"][0]["figures"]["retention"]["perplexity"];
+    *kept = json!({ "direction": "lower_is_better", "baseline": 2.0, "candidate": 2.5, "percent": 80.0,
+        "change_percent": 25.0, "difference": { "value": 0.5, "low": 0.25, "high": 0.75, "confidence": 0.95 } });
+    let seen =
+        |report: &Value| with_page(&render(report).unwrap(), |root| cell(root, "kept", "Perplexity", "f16"));
+    let (text, class) = seen(&report);
+    assert!(
+        text.contains("80.00\u{a0}%") && text.contains("+25.0\u{a0}%") && text.ends_with("significant loss"),
+        "{text}"
+    );
+    assert!(text.contains("95\u{a0}%: +0.250 to +0.750") && class == "bad", "{text} {class}");
+    report["candidates"][0]["figures"]["retention"]["perplexity"]["difference"]["low"] = (-0.25).into();
+    let (text, class) = seen(&report);
+    assert!(text.ends_with("not significant") && class == "even", "{text} {class}");
+    report["candidates"][0]["figures"]["retention"]["perplexity"]["difference"] = Value::Null;
+    assert!(seen(&report).0.ends_with("no interval"));
+}
+
+#[test]
+fn a_speed_up_below_theory_is_flagged() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let (text, class) = cell(root, "faster", "Decoding step", "int4-gptq");
+        assert!(
+            text.contains("2.65× in theory") && text.contains("falls short") && class == "good flag",
+            "{text} {class}"
+        );
+        assert!(!cell(root, "faster", "Decoding step", "f16").0.contains("falls short"));
+    });
+}
+
+#[test]
+fn a_noisy_machine_is_said_first_and_a_quiet_one_not_at_all() {
+    let mut report = full();
+    with_page(&render(&report).unwrap(), |root| {
+        let banner = of_class(root, "noisy");
+        assert!(text(banner[0]).contains("the same arithmetic took times that vary"), "{}", text(banner[0]));
+    });
+    for verdict in [json!({ "verdict": "quiet" }), json!("quiet"), Value::Null] {
+        report["machine"]["noise"]["verdict"] = verdict;
+        with_page(&render(&report).unwrap(), |root| assert!(of_class(root, "noisy").is_empty()));
+    }
+    report["machine"]["noise"]["verdict"] = json!("noisy");
+    with_page(&render(&report).unwrap(), |root| assert_eq!(of_class(root, "noisy").len(), 1));
+}
+
+#[test]
+fn energy_that_is_unavailable_says_why_and_cost_stays_undecided() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let (text, _) = cell(root, "energy", "Energy per token", "f16");
+        assert!(text.starts_with("unavailable") && text.contains("energy counter"), "{text}");
+        assert!(cell(root, "energy", "Energy per token", "int4-gptq").0.contains("\u{a0}J"));
+        assert!(cell(root, "energy", "A million tokens", "f16").0.starts_with("undecided"));
+    });
+}
+
+#[test]
+fn overload_is_said() {
+    let mut report = full();
+    with_page(&render(&report).unwrap(), |root| {
+        let (text, class) = cell(root, "load", "Steady arrivals", "baseline");
+        assert!(text.contains("overload, each second adds") && class == "bad", "{text} {class}");
+        let (text, class) = cell(root, "load", "Steady arrivals", "distilled");
+        assert!(text.contains("busy") && !text.contains("overload") && class == "even", "{text} {class}");
+    });
+    let load = &mut report["candidates"][4]["speed"]["load"]["steady"]["load"];
+    load["queue"] = json!({ "state": "growing", "seconds_per_second": 0.1 });
+    with_page(&render(&report).unwrap(), |root| {
+        assert!(cell(root, "load", "Steady arrivals", "distilled").0.contains("overload"));
+    });
+}
+
+#[test]
+fn figures_of_another_machine_bear_its_name() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let part = text(section(root, "elsewhere").unwrap());
+        assert!(part.contains("Measured on pi5") && part.contains("Cortex-A76"), "{part}");
+    });
+}
+
+#[test]
+fn the_damaged_slice_has_the_longest_bar() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let part = section(root, "slices").unwrap();
+        let row = |name: &str| {
+            let rows = part.descendants().filter(|n| n.has_tag_name("tr"));
+            rows.into_iter().find(|row| text(*row).trim_start().starts_with(name)).unwrap()
+        };
+        let levels = |name: &str| -> Vec<f64> {
+            let style =
+                |n: Node<'_, '_>| n.attribute("style").and_then(|s| s.strip_prefix("--level:")?.parse().ok());
+            row(name).children().filter_map(style).collect()
+        };
+        let (easy, hard) = (levels("easiest quarter"), levels("hardest quarter"));
+        assert_eq!(hard.len(), 5);
+        assert!(easy.iter().zip(&hard).all(|(easy, hard)| easy <= hard), "{easy:?} {hard:?}");
+        assert_eq!(hard.iter().copied().fold(0.0, f64::max), 1.0);
+    });
+}
+
+#[test]
+fn any_new_part_may_go() {
+    let parts = [
+        "/figures",
+        "/cost",
+        "/size/work",
+        "/quality/slices",
+        "/quality/robustness",
+        "/quality/business",
+        "/speed/sweep",
+        "/speed/load",
+        "/speed/energy",
+        "/memory/split",
+        "/memory/start",
+        "/figures/retention",
+        "/figures/compression",
+        "/figures/speed_up",
+        "/quality/kl_median",
+    ];
+    for part in parts {
+        for null in [true, false] {
+            let mut report = full();
+            let entries = report["candidates"].as_array_mut().unwrap();
+            for entry in entries {
+                let (parent, name) = part.rsplit_once('/').unwrap();
+                let parent = entry.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+                if null {
+                    parent.insert(name.to_owned(), Value::Null);
+                } else {
+                    parent.remove(name).unwrap_or_else(|| panic!("the sample has no {part}"));
+                }
+            }
+            with_page(&render(&report).unwrap(), |_| ());
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_task_may_be_a_list_or_an_object() {
+    let mut report = demo();
+    let slices = |value: f64| json!({ "rare words": { "value": value, "items": 10 } });
+    report["baseline"]["quality"]["tasks"]["facts"]["slices"] = slices(0.8);
+    report["candidates"][0]["quality"]["tasks"]["facts"]["slices"] = slices(0.6);
+    report["candidates"][1]["quality"]["tasks"]["facts"]["slices"] =
+        json!([{ "name": "rare words", "value": 0.8, "items": 10 }]);
+    with_page(&render(&report).unwrap(), |root| {
+        assert!(cell(root, "slices", "rare words", "baseline").0.contains("10 items"));
+        let (text, _) = cell(root, "slices", "rare words", "f16");
+        assert!(text.starts_with("60.00\u{a0}%") && text.contains("−20.00\u{a0}points"), "{text}");
+        assert!(cell(root, "slices", "rare words", "int8-rtn").0.contains("0.00\u{a0}points"));
+        assert_eq!(cell(root, "slices", "rare words", "distilled").0, "–");
+    });
 }
 
 #[test]

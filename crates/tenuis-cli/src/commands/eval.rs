@@ -7,8 +7,8 @@ use crate::detach::detach;
 use crate::exit::{Code, Failure};
 use crate::plugin_dirs;
 use crate::progress::Terminal;
-use comfy_table::{CellAlignment, Table, presets};
-use std::fmt::Write;
+use comfy_table::Table;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
@@ -17,6 +17,7 @@ use tenuis_eval::{Prices, Weights};
 use tenuis_orchestrator::{
     EvalRequest, Observer, RobustnessRequest, builtin_recipes, evaluate, write_report,
 };
+use tenuis_report::TerminalOptions;
 use tenuis_spec::DecoderSpec;
 
 /// Tokens per window of the published protocols.
@@ -108,7 +109,11 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     }
     let report = evaluate(&request, &plugins, &codecs, &observer)?;
     write_report(&report, &args.out)?;
-    print(&format!("{}\n\n{}", table(&report), footer(&report, &args.out)))?;
+    print(&format!(
+        "{}\nreport: {}, report.md and report.html\n",
+        shown(&report)?,
+        args.out.join("report.json").display()
+    ))?;
     let judged = report.requirements.iter().flat_map(|judged| &judged.candidates);
     match judged.filter(|of| of.verdict != Holds::Yes).count() {
         0 => Ok(()),
@@ -165,29 +170,14 @@ fn weights(text: &str) -> Result<Weights, Failure> {
     if accuracy + latency + size + memory > 0.0 { Ok(weights) } else { Err(wrong()) }
 }
 
-fn table(report: &Report) -> Table {
-    let (headings, rows) = report.summary();
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(headings).add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+/// The report as a terminal shows it: coloured where it is one.
+pub(crate) fn shown(report: &Report) -> Result<String, Failure> {
+    let mut options = TerminalOptions::default();
+    options.colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    options.width = Table::new().width().or(if options.colour { None } else { Some(PLAIN_WIDTH) });
+    let value = serde_json::to_value(report).map_err(|e| Failure::new(Code::Internal, e))?;
+    tenuis_report::terminal(&value, options).map_err(|e| Failure::new(Code::Internal, e))
 }
 
-fn footer(report: &Report, out: &std::path::Path) -> String {
-    let ppl = &report.baseline.quality.perplexity;
-    let mut text = format!(
-        "perplexity: {} of {} windows of {} tokens, {}\n",
-        ppl.windows, ppl.windows_of, ppl.seq_len, report.protocol.data.file
-    );
-    // Writing to a string cannot fail.
-    for line in report.judgements() {
-        let _ = writeln!(text, "{line}");
-    }
-    for warning in &report.warnings {
-        let _ = writeln!(text, "note: {warning}");
-    }
-    let _ = writeln!(text, "report: {}, report.md and report.html", out.join("report.json").display());
-    text
-}
+/// Columns where the output is a file: as wide as the widest table is at most.
+const PLAIN_WIDTH: u16 = 160;

@@ -1,5 +1,6 @@
 //! `tenuis report`.
 
+use super::eval::shown;
 use super::print;
 use crate::args::ReportArgs;
 use crate::exit::Failure;
@@ -20,7 +21,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         report.merge_candidates(other, args.force).map_err(|e| Failure::input(&path, e))?;
     }
     write_report(&report, &args.dir)?;
-    print(&format!("{}: report.json, report.md and report.html written\n", args.dir.display()))
+    print(&format!(
+        "{}\n{}: report.json, report.md and report.html written\n",
+        shown(&report)?,
+        args.dir.display()
+    ))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {

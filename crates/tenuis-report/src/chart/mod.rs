@@ -8,12 +8,14 @@ mod heat;
 mod ranges;
 mod scale;
 mod scatter;
+mod stack;
 
 pub use bars::{Bar, bars};
 pub use heat::{Heat, heat};
 pub use ranges::{Range, ranges};
 pub use scale::{Scale, Unit};
 pub use scatter::{Point, Scatter};
+pub use stack::{Part, Stack, stacks};
 
 use std::fmt::Write;
 

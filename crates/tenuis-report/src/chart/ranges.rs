@@ -1,4 +1,5 @@
-//! Distributions of latencies: a line from the fastest to the 99th percentile, marks at the median and the 90th.
+//! Distributions of latencies: a line from the fastest to the slowest, thick to the 99th percentile, with marks at the median and
+//! the 90th.
 
 use super::{Scale, Svg, Unit, WIDTH, escape};
 use crate::data::Distribution;
@@ -20,7 +21,7 @@ pub struct Range {
 
 /// Draws one row per model; none where no model has a median.
 pub fn ranges(title: &str, rows: &[Range]) -> Option<String> {
-    let all = |d: &Distribution| [d.min, d.median, d.p90, d.p99];
+    let all = |d: &Distribution| [d.min, d.median, d.p90, d.p99, d.max];
     let values: Vec<f64> = rows.iter().flat_map(|row| all(&row.seconds)).flatten().collect();
     rows.iter().find(|row| row.seconds.median.is_some())?;
     let scale = Scale::fit(&values, "latency", Unit::Seconds, None)?;
@@ -32,6 +33,7 @@ pub fn ranges(title: &str, rows: &[Range]) -> Option<String> {
             quantile("median", d.median),
             quantile("p90", d.p90),
             quantile("p99", d.p99),
+            quantile("max", d.max),
         ];
         format!("{}: {}", row.name, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     };
@@ -55,6 +57,10 @@ pub fn ranges(title: &str, rows: &[Range]) -> Option<String> {
         };
         svg.push(format_args!("<g><title>{}</title>", escape(&told(row))));
         let (low, high) = (d.min.unwrap_or(median), d.p99.or(d.p90).unwrap_or(median));
+        if let Some(max) = d.max {
+            svg.line("whisker far", (x(high), y), (x(max), y));
+            svg.line("whisker far", (x(max), y - 3.0), (x(max), y + 3.0));
+        }
         svg.line("whisker", (x(low), y), (x(high), y));
         if let Some(p90) = d.p90 {
             svg.line("whisker", (x(p90), y - 5.0), (x(p90), y + 5.0));

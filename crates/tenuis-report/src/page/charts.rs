@@ -114,8 +114,11 @@ fn change_bars(facts: &Facts) -> Vec<Bar> {
 /// Latencies of decoding and of the prefill.
 pub(super) fn latencies(report: &Report) -> Vec<Chart> {
     type Pick = fn(&crate::data::Speed) -> Option<crate::data::Distribution>;
-    let kinds: [(&str, Pick); 2] =
-        [("Decoding step", |s| s.decode_step_seconds), ("Prefill of the prompt", |s| s.prefill_seconds)];
+    let kinds: [(&str, Pick); 3] = [
+        ("Decoding step", |s| s.decode_step_seconds),
+        ("Prefill of the prompt", |s| s.prefill_seconds),
+        ("Whole generation", |s| s.latency_seconds),
+    ];
     let chart = |(title, pick): (&str, Pick)| {
         let entries = std::iter::once(&report.baseline).chain(&report.candidates);
         let row = |entry: &Entry| {

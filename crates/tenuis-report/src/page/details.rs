@@ -107,13 +107,19 @@ pub(super) fn protocol(report: &Report) -> Vec<(&'static str, String)> {
             listed([m.cpu.clone().or(Some("unknown processor".to_owned())), threads, m.platform.clone()])
         }),
     );
+    let told = super::machine::rows(report);
+    rows.extend(told);
+    let mut add = |term, text: Option<String>| rows.push((term, text.unwrap_or("not recorded".to_owned())));
     add("Text", protocol.and_then(|p| p.data.as_ref()).map(source));
     let perplexity = report.baseline.quality.as_ref().and_then(|quality| quality.perplexity.as_ref());
     add("Perplexity", perplexity.map(|p| {
         let number = |value: Option<u64>| value.map_or("?".to_owned(), |n| count(n as f64));
         format!(
-            "exp(mean NLL) over {} predictions: {} windows of {} tokens out of {}, not overlapping. KL is KL(baseline ‖ model).",
-            number(p.predictions), number(p.windows), number(p.seq_len), number(p.windows_of)
+            "exp(mean NLL) over {} predictions: {} windows of {} tokens out of {}, not overlapping. KL is KL(baseline ‖ model).{}",
+            number(p.predictions), number(p.windows), number(p.seq_len), number(p.windows_of),
+            p.protocol.as_ref().filter(|hash| !hash.is_empty()).map_or(String::new(), |hash| {
+                format!(" Protocol {}.", crate::format::shorten(hash, 13))
+            })
         )
     }));
     for (name, task) in report.baseline.quality.iter().flat_map(|quality| &quality.tasks) {

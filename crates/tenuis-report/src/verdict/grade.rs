@@ -26,11 +26,10 @@ const STEPS: [(Grade, f64, f64); 3] =
 
 impl Grade {
     /// The worst grade of what was measured: retention of perplexity, top-1 agreement, and retention of every task whose drop
-    /// exceeds its noise ([`CLEAR_ERRORS`](crate::CLEAR_ERRORS) standard errors).
+    /// is clear of its noise ([`TaskChange::clear`](crate::TaskChange::clear)).
     pub fn of(facts: &Facts) -> Self {
         let retained = |left: f64| grade(|step| left >= step.1);
-        let drops =
-            facts.tasks.iter().filter(|task| task.clear != Some(false) && task.candidate < task.baseline);
+        let drops = facts.tasks.iter().filter(|task| task.clear != Some(false) && task.worse);
         let measured = [facts.retention.map(retained), facts.top1.map(|share| grade(|step| share >= step.2))];
         let tasks = drops.filter_map(|task| task.retention).map(retained);
         measured.into_iter().flatten().chain(tasks).max().unwrap_or(Self::Unknown)

@@ -131,7 +131,9 @@ fn lost(report: &Report, index: usize, facts: &Facts) -> Vec<Line> {
             None => missing("Perplexity"),
         },
         |((kept, c), (from, to))| {
-            let detail = format!("{} → {}, {}", perplexity_text(from), perplexity_text(to), change(c));
+            let judged = significance(candidate);
+            let detail =
+                format!("{} → {}, {}{judged}", perplexity_text(from), perplexity_text(to), change(c));
             line("Perplexity", format!("{} kept", percent(kept)), detail, tone(c))
         },
     )];
@@ -155,6 +157,16 @@ fn lost(report: &Report, index: usize, facts: &Facts) -> Vec<Line> {
     lines
 }
 
+/// What the interval of the difference of the perplexity says, where there is one.
+fn significance(candidate: &crate::data::Entry) -> &'static str {
+    let retention = candidate.figures.as_ref().and_then(|figures| figures.retention.get("perplexity"));
+    match retention.and_then(crate::data::Retention::is_significant) {
+        Some(true) => ", significant",
+        Some(false) => ", not significant",
+        None => "",
+    }
+}
+
 fn task(task: &TaskChange) -> Line {
     let difference = task.candidate - task.baseline;
     let noise = match task.clear {
@@ -162,7 +174,10 @@ fn task(task: &TaskChange) -> Line {
         Some(false) => "within noise",
         None => "noise not known",
     };
-    let tone = if task.clear == Some(false) { "even" } else { tone(-100.0 * difference) };
+    let tone = match task.clear {
+        Some(false) => "even",
+        _ => tone(if task.worse { 100.0 } else { -100.0 } * difference.abs()),
+    };
     let detail = format!("{} → {}, {noise}", share(task.baseline), share(task.candidate));
     line(&format!("Task {}", task.name), points(difference), detail, tone)
 }

@@ -3,10 +3,19 @@
 //! Fields that are not listed here are ignored, and `null` is the same as absence, so that reports of later versions are
 //! shown as far as they are understood.
 
+mod figures;
+mod resources;
+mod serving;
+
+pub use figures::{Compressed, Difference, Figures, Retention, SpeedUp};
+pub use resources::{Cost, Elsewhere, Energy, Environment, MemorySplit, Noise, Start, Starts};
+pub use serving::{Arrivals, Load, LoadResult, Queue, Sweep, SweepPoint, SweepRow, SweepSkipped, SweepSpeed};
+
 use crate::error::ReportError;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tenuis_metrics::Direction;
 
 /// The form that is understood, the report's field `schema`.
 pub const SCHEMA: &str = "tenuis.report/1";
@@ -36,6 +45,9 @@ pub struct Report {
     /// What candidates had to meet.
     #[serde(default, deserialize_with = "or_default")]
     pub requirements: Vec<Requirement>,
+    /// The same models on other machines.
+    #[serde(default, deserialize_with = "or_default")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 /// A condition and what became of it.
@@ -87,6 +99,10 @@ pub struct Machine {
     pub threads: Option<u64>,
     /// Architecture and operating system.
     pub platform: Option<String>,
+    /// What else is known of it.
+    pub environment: Option<Environment>,
+    /// Whether it was quiet.
+    pub noise: Option<Noise>,
 }
 
 /// How things were measured.
@@ -153,6 +169,10 @@ pub struct Entry {
     pub memory: Option<Memory>,
     /// How it was made.
     pub compression: Option<Compression>,
+    /// What it gained and lost, as the evaluation worked it out.
+    pub figures: Option<Figures>,
+    /// What a million tokens cost.
+    pub cost: Option<Cost>,
 }
 
 /// What a checkpoint weighs.
@@ -167,6 +187,20 @@ pub struct Size {
     pub bytes: u64,
     /// Bytes of the tensors.
     pub tensor_bytes: Option<u64>,
+    /// Operations of a run.
+    pub work: Option<Work>,
+}
+
+/// Floating-point operations of a run, a multiplication and an addition counted as two.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Work {
+    /// Of a decoded token after the prompt.
+    pub flops_per_decoded_token: Option<u64>,
+    /// Of the prompt.
+    pub flops_per_prefill: Option<u64>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: Option<u64>,
 }
 
 /// How well a model predicts.
@@ -177,6 +211,8 @@ pub struct Quality {
     pub perplexity: Option<Perplexity>,
     /// Mean divergence from the baseline in nats.
     pub kl_mean: Option<f64>,
+    /// Its median.
+    pub kl_median: Option<f64>,
     /// Its 99th percentile.
     pub kl_p99: Option<f64>,
     /// Share of predictions that agree with the baseline's.
@@ -186,6 +222,46 @@ pub struct Quality {
     pub tasks: BTreeMap<String, Task>,
     /// The same figures on parts of the data, in whatever form.
     pub slices: Option<Value>,
+    /// Perplexity under harder conditions, by their names.
+    #[serde(default, deserialize_with = "or_default")]
+    pub robustness: BTreeMap<String, Robustness>,
+    /// Figures of the user's own commands, by their names.
+    #[serde(default, deserialize_with = "or_default")]
+    pub business: BTreeMap<String, Business>,
+}
+
+/// Perplexity on a text that is harder than that of the quality.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Robustness {
+    /// The perplexity, a mean where there are several runs.
+    pub value: Option<f64>,
+    /// Mean divergence from the baseline on the same text, in nats.
+    pub kl_mean: Option<f64>,
+    /// How far the runs lie apart.
+    pub spread: Option<Spread>,
+}
+
+/// How far values of several seeds lie apart.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Spread {
+    /// Their standard deviation.
+    pub sd: Option<f64>,
+    /// How many they are.
+    pub count: Option<u64>,
+}
+
+/// A figure that a command of the user's own printed.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Business {
+    /// The number.
+    pub value: Option<f64>,
+    /// Which values are better.
+    pub direction: Option<Direction>,
+    /// The command.
+    pub command: Option<String>,
 }
 
 /// Perplexity and what it was measured on.
@@ -204,6 +280,8 @@ pub struct Perplexity {
     pub windows_of: Option<u64>,
     /// blake3 of the text.
     pub data_hash: Option<String>,
+    /// Hash of all that the value depends on beside the model.
+    pub protocol: Option<String>,
 }
 
 /// The score of a task.
@@ -220,6 +298,12 @@ pub struct Task {
     pub standard_error: Option<f64>,
     /// What blind guesses would score.
     pub chance: Option<f64>,
+    /// Which values are better; absent, higher ones.
+    pub direction: Option<Direction>,
+    /// The score where the answers' log-likelihoods are divided by their lengths.
+    pub acc_norm: Option<f64>,
+    /// Scores of parts of the items, in whatever form.
+    pub slices: Option<Value>,
 }
 
 /// Speed of a model.
@@ -234,10 +318,23 @@ pub struct Speed {
     pub prefill_tokens_per_s: Option<f64>,
     /// Tokens per second while decoding.
     pub decode_tokens_per_s: Option<f64>,
+    /// Whole generations per second.
+    pub samples_per_s: Option<f64>,
+    /// Seconds of a whole generation.
+    pub latency_seconds: Option<Distribution>,
+    /// Speed at other batch sizes and lengths.
+    pub sweep: Option<Sweep>,
+    /// Latency under load, by the name of the arrivals.
+    #[serde(default, deserialize_with = "or_default")]
+    pub load: BTreeMap<String, LoadResult>,
+    /// What it took of energy, or why that is not known.
+    pub energy: Option<Energy>,
+    /// Joules for each generated token.
+    pub joules_per_token: Option<f64>,
 }
 
 /// Quantiles of samples.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Distribution {
     /// The smallest.
     pub min: Option<f64>,
@@ -247,6 +344,8 @@ pub struct Distribution {
     pub p90: Option<f64>,
     /// The 99th percentile.
     pub p99: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
     /// The number of samples.
     pub samples: Option<u64>,
 }
@@ -259,6 +358,10 @@ pub struct Memory {
     pub peak_bytes: Option<u64>,
     /// Of the process that does nothing.
     pub empty_bytes: Option<u64>,
+    /// What the peak is made of.
+    pub split: Option<MemorySplit>,
+    /// How long a start takes.
+    pub start: Option<Starts>,
 }
 
 /// How a candidate was made.
