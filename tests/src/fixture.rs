@@ -17,7 +17,28 @@ pub struct Fixture {
     pub calib: PathBuf,
 }
 
-/// The fixtures that the repository ships.
+/// Every parity fixture that the repository ships, one of each family of decoders.
+pub const FIXTURES: [&str; 17] = [
+    "llama_gqa_llama3rope",
+    "llama_linear_headdim",
+    "llama_yarn",
+    "mistral_window",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "gpt2",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi",
+    "phi3",
+    "gpt_neox",
+    "opt",
+    "mixtral",
+    "qwen3_moe",
+];
+
+/// Where they are.
 pub fn parity_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join("parity")
 }

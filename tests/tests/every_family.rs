@@ -10,28 +10,7 @@ use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
 use tenuis_model::Model;
 use tenuis_spec::DecoderSpec;
 use tenuis_tests::cli::tenuis;
-use tenuis_tests::fixture::Fixture;
-
-/// Decoders that there are parity fixtures of, which is all that are read but for families added from a description.
-const FIXTURES: [&str; 17] = [
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "gpt2",
-    "gpt_neox",
-    "llama_gqa_llama3rope",
-    "llama_linear_headdim",
-    "llama_yarn",
-    "mistral_window",
-    "mixtral",
-    "opt",
-    "phi",
-    "phi3",
-    "qwen2",
-    "qwen3",
-    "qwen3_moe",
-    "smollm3",
-];
+use tenuis_tests::fixture::{FIXTURES, Fixture};
 
 /// A recipe of one stage, and what has to hold of the result.
 struct Case {

@@ -6,26 +6,7 @@ use parity_support::{Expected, TOLERANCE, assert_close, data, open, values};
 use std::path::PathBuf;
 use tenuis_model::{Model, Session, Tap};
 use tenuis_spec::MlpSpec;
-
-const FIXTURES: [&str; 17] = [
-    "llama_gqa_llama3rope",
-    "llama_linear_headdim",
-    "llama_yarn",
-    "mistral_window",
-    "qwen2",
-    "qwen3",
-    "smollm3",
-    "gpt2",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "phi",
-    "phi3",
-    "gpt_neox",
-    "opt",
-    "mixtral",
-    "qwen3_moe",
-];
+use tenuis_tests::fixture::FIXTURES;
 
 fn fixture(name: &str) -> (Model, Expected) {
     let dir: PathBuf = data("parity").join(name);

@@ -11,31 +11,11 @@ use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, DType, Layout, Te
 use tenuis_model::{Model, Tap, Tokenizer};
 use tenuis_spec::{DimensionKind, LayerSpec, LinearSpec, MlpSpec};
 use tenuis_tests::cli::{Run, shared, snapshot, tenuis};
-use tenuis_tests::fixture::Fixture;
+use tenuis_tests::fixture::{FIXTURES, Fixture};
 
 /// Largest difference to the masked original, as a share of its largest logit. Both compute in f32; zeros in the sums
 /// change the order of additions.
 const TOLERANCE: f32 = 1e-4;
-
-const FIXTURES: [&str; 17] = [
-    "llama_gqa_llama3rope",
-    "llama_linear_headdim",
-    "llama_yarn",
-    "mistral_window",
-    "qwen2",
-    "qwen3",
-    "smollm3",
-    "gpt2",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "phi",
-    "phi3",
-    "gpt_neox",
-    "opt",
-    "mixtral",
-    "qwen3_moe",
-];
 
 fn model(dir: &Path) -> Model {
     Model::open(Arc::new(Checkpoint::open(dir).unwrap()), &CodecRegistry::builtin()).unwrap()
