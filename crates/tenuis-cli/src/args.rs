@@ -135,6 +135,7 @@ pub(crate) enum Preset {
 
 /// How speed and memory are measured.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct ResourceArgs {
     /// Counted rounds of the speed measurement; 0 leaves it out [default: 10].
     #[arg(long, value_name = "N")]

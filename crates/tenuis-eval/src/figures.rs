@@ -124,6 +124,8 @@ pub struct Items<'a> {
     pub windows: &'a [WindowScore],
     /// Every task's items, by its name.
     pub tasks: &'a BTreeMap<String, Vec<f64>>,
+    /// The windows of every harder text, by its name, of all runs together.
+    pub robustness: &'a BTreeMap<String, Vec<WindowScore>>,
 }
 
 impl Figures {
@@ -209,8 +211,11 @@ fn qualities(
     }
     for (name, perplexity) in &candidate.robustness {
         let Some(of_baseline) = baseline.robustness.get(name) else { continue };
+        let windows = |items: Items<'_>| items.robustness.get(name).cloned().unwrap_or_default();
+        let (b, c) = (windows(base_items), windows(items));
+        let difference = difference(&[perplexity_statistic(&b), perplexity_statistic(&c)]);
         let name = format!("robustness.{name}");
-        add(name, Direction::LowerIsBetter, of_baseline.value, perplexity.value, None);
+        add(name, Direction::LowerIsBetter, of_baseline.value, perplexity.value, difference);
     }
     for (name, business) in &candidate.business {
         let Some(of_baseline) = baseline.business.get(name) else { continue };

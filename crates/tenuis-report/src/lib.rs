@@ -45,9 +45,9 @@ pub use compare::{CLEAR_ERRORS, Facts, Pace, TaskChange};
 pub use data::{
     Arrivals, Business, Compressed, Compression, Cost, Difference, Distribution, Elsewhere, Energy, Entry,
     Environment, Figures, Holds, Judgement, Load, LoadResult, Machine, Memory, MemorySplit, Metric, Noise,
-    Perplexity, Protocol, Quality, Queue, Report, Requirement, Retention, Robustness, SCHEMA, Size, Source,
-    Speed, SpeedProtocol, SpeedUp, Spread, Stage, Start, Starts, Sweep, SweepPoint, SweepRow, SweepSkipped,
-    SweepSpeed, Task, Work,
+    Operation, Perplexity, Profile, Protocol, Quality, Queue, Report, Requirement, Retention, Robustness,
+    SCHEMA, Size, Source, Speed, SpeedProfile, SpeedProtocol, SpeedUp, Spread, Stage, Start, Starts, Sweep,
+    SweepPoint, SweepRow, SweepSkipped, SweepSpeed, Task, Work,
 };
 pub use error::{FrontError, ReportError};
 pub use format::bytes;

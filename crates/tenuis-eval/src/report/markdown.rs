@@ -61,6 +61,7 @@ impl Report {
         for line in self.judgements() {
             writeln!(out, "- {line}")?;
         }
+        self.write_figures(out)?;
         let ppl = &self.baseline.quality.perplexity;
         writeln!(out, "\n## Protocol\n")?;
         writeln!(
@@ -104,6 +105,63 @@ impl Report {
         }
         for candidate in &self.candidates {
             write_candidate(out, candidate)?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// What candidates gained and lost: a table of sizes, one of qualities and one of times.
+    fn write_figures(&self, out: &mut String) -> fmt::Result {
+        let of = || self.candidates.iter().filter_map(|entry| Some((&entry.name, entry.figures.as_ref()?)));
+        if of().next().is_none() {
+            return Ok(());
+        }
+        writeln!(out, "\n## Smaller: ratio (original ÷ compressed) and fraction (compressed ÷ original)\n")?;
+        writeln!(out, "| model | quantity | original | compressed | ratio | fraction | change |")?;
+        writeln!(out, "|---|---|---:|---:|---:|---:|---:|")?;
+        for (model, figures) in of() {
+            for (name, c) in &figures.compression {
+                let (ratio, fraction) = (c.compression_ratio, percent(c.fraction));
+                let (before, after, change) = (c.original, c.compressed, c.change_percent);
+                writeln!(
+                    out,
+                    "| {model} | {name} | {before:.0} | {after:.0} | {ratio:.3}× | {fraction} | {change:+.2} % |"
+                )?;
+            }
+        }
+        writeln!(out, "\n## What is left: retention, and the difference's interval by paired bootstrap\n")?;
+        writeln!(
+            out,
+            "| model | quality | baseline | candidate | retention | difference | 95 % interval | significant |"
+        )?;
+        writeln!(out, "|---|---|---:|---:|---:|---:|---:|---|")?;
+        for (model, figures) in of() {
+            for (name, r) in &figures.retention {
+                let interval = r.difference.as_ref();
+                let interval =
+                    interval.map_or("–".to_owned(), |d| format!("{:+.4} to {:+.4}", d.low, d.high));
+                let significant = match r.is_significant() {
+                    Some(true) => "yes",
+                    Some(false) => "no",
+                    None => "–",
+                };
+                let (b, c, kept, change) = (r.baseline, r.candidate, r.percent, r.candidate - r.baseline);
+                writeln!(
+                    out,
+                    "| {model} | {name} | {b:.4} | {c:.4} | {kept:.2} % | {change:+.4} | {interval} | {significant} |"
+                )?;
+            }
+        }
+        writeln!(out, "\n## Faster: baseline time ÷ candidate time\n")?;
+        writeln!(out, "| model | what | measured | theoretical | |")?;
+        writeln!(out, "|---|---|---:|---:|---|")?;
+        for (model, figures) in of() {
+            for (name, s) in &figures.speed_up {
+                let theory = s.theoretical.map_or("–".to_owned(), |theory| format!("{theory:.2}×"));
+                let flag = if s.falls_short { "falls short" } else { "" };
+                writeln!(out, "| {model} | {name} | {:.2}× | {theory} | {flag} |", s.measured)?;
+            }
         }
         Ok(())
     }

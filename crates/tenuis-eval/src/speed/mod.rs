@@ -92,7 +92,9 @@ pub fn measure(
         .map(|subject| {
             tenuis_measure::Subject::new(subject.name, |phase| match phase {
                 Phase::WarmUp(_) => generate(subject.model, &clock, 1, protocol.short_prompt(), 1),
-                _ => generate(subject.model, &clock, 1, protocol.prompt_tokens, protocol.decode_tokens),
+                Phase::Round(_) => {
+                    generate(subject.model, &clock, 1, protocol.prompt_tokens, protocol.decode_tokens)
+                }
             })
         })
         .collect();

@@ -75,8 +75,8 @@ fn run(metric: &BusinessMetric, dir: &Path) -> Result<Business, RunError> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(failed(format!("{}: {}", output.status, said.trim())));
     }
-    let numbers = text.lines().filter_map(|line| line.trim().parse::<f64>().ok());
-    let value = numbers.filter(|number| number.is_finite()).last();
+    let mut numbers = text.lines().rev().filter_map(|line| line.trim().parse::<f64>().ok());
+    let value = numbers.find(|number| number.is_finite());
     let value =
         value.ok_or_else(|| failed(format!("no line of its output is a number: {:?}", text.trim())))?;
     Ok(Business { value, direction: metric.direction, command: metric.command.clone() })

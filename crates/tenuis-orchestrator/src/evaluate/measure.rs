@@ -133,7 +133,7 @@ pub(super) fn said_of(noise: &Noise) -> Option<String> {
             "the machine was not quiet while speed was measured, so speeds may be off: {}",
             reasons.join("; ")
         )),
-        _ => None,
+        NoiseVerdict::Quiet => None,
     }
 }
 

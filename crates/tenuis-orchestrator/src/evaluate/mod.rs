@@ -176,10 +176,10 @@ pub fn evaluate(
     for note in &harder.notes {
         warnings.push(note.clone());
     }
-    for (quality, found) in
-        qualities.iter_mut().zip(robustness::measure(&subjects, &harder, observer.as_ref())?)
-    {
+    let found = robustness::measure(&subjects, &harder, observer.as_ref())?;
+    for ((quality, samples), (found, windows)) in qualities.iter_mut().zip(samples.each()).zip(found) {
         quality.robustness = found;
+        samples.robustness(windows);
     }
     let dirs: Vec<&Path> =
         std::iter::once(request.model.as_path()).chain(candidates.iter().map(|c| c.dir.as_path())).collect();

@@ -5,7 +5,7 @@ use crate::observer::Observer;
 use crate::text::Text;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tenuis_eval::quality::{self, Quality, Robustness, Subject};
+use tenuis_eval::quality::{self, Quality, Robustness, Subject, WindowScore};
 use tenuis_eval::robustness::{PERTURBED_WORDS, perturb};
 use tenuis_eval::{EvalError, Windows};
 use tenuis_model::Tokenizer;
@@ -76,12 +76,16 @@ impl RobustnessRequest {
     }
 }
 
-/// Measures every model on every text; the results of each model by name.
+/// A model's results by the names of texts, and the windows that they were made of.
+pub(super) type Found = (BTreeMap<String, Robustness>, BTreeMap<String, Vec<WindowScore>>);
+
+/// Measures every model on every text; the results of each model.
 pub(super) fn measure(
     subjects: &[Subject<'_>],
     harder: &Harder,
     observer: &dyn Observer,
-) -> Result<Vec<BTreeMap<String, Robustness>>, RunError> {
+) -> Result<Vec<Found>, RunError> {
+    let mut windows_of: Vec<BTreeMap<String, Vec<WindowScore>>> = vec![BTreeMap::new(); subjects.len()];
     let mut runs: Vec<BTreeMap<String, Vec<Quality>>> = vec![BTreeMap::new(); subjects.len()];
     let total: usize = harder.texts.iter().map(|(_, _, windows)| windows.count()).sum();
     if total > 0 {
@@ -89,8 +93,9 @@ pub(super) fn measure(
         for (name, text, windows) in &harder.texts {
             let measured =
                 quality::measure(subjects, &text.data, *windows, |done| observer.advance(done as u64))?;
-            for (runs, measured) in runs.iter_mut().zip(measured) {
+            for ((runs, kept), measured) in runs.iter_mut().zip(&mut windows_of).zip(measured) {
                 runs.entry(name.clone()).or_default().push(measured.quality);
+                kept.entry(name.clone()).or_default().extend(measured.windows);
             }
         }
         observer.end();
@@ -98,5 +103,5 @@ pub(super) fn measure(
     let summed = |runs: BTreeMap<String, Vec<Quality>>| {
         runs.into_iter().filter_map(|(name, runs)| Some((name, Robustness::of(&runs)?))).collect()
     };
-    Ok(runs.into_iter().map(summed).collect())
+    Ok(runs.into_iter().map(summed).zip(windows_of).collect())
 }

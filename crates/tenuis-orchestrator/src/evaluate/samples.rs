@@ -24,9 +24,16 @@ pub(super) struct ModelSamples<'a> {
     values: BTreeMap<String, Vec<f64>>,
     /// Every item as a line of JSON, by task.
     lines: BTreeMap<String, String>,
+    /// The windows of every harder text, by its name.
+    robustness: BTreeMap<String, Vec<WindowScore>>,
 }
 
 impl ModelSamples<'_> {
+    /// Sets the windows of harder texts.
+    pub(super) fn robustness(&mut self, windows: BTreeMap<String, Vec<WindowScore>>) {
+        self.robustness = windows;
+    }
+
     /// Adds the items of a task: the value of each, and what is to be written of it. Where the task's value is not their mean,
     /// as that of BLEU, no interval can be drawn from them.
     pub(super) fn add<T: Serialize>(
@@ -50,7 +57,12 @@ const SAME: f64 = 1e-9;
 
 impl<'a> Samples<'a> {
     pub(super) fn new(windows: &'a [Vec<WindowScore>]) -> Self {
-        let of = |windows| ModelSamples { windows, values: BTreeMap::new(), lines: BTreeMap::new() };
+        let of = |windows| ModelSamples {
+            windows,
+            values: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            robustness: BTreeMap::new(),
+        };
         Self(windows.iter().map(|windows| of(windows.as_slice())).collect())
     }
 
@@ -60,7 +72,10 @@ impl<'a> Samples<'a> {
 
     /// What intervals are drawn from, model by model.
     pub(super) fn items(&self) -> Vec<Items<'_>> {
-        self.0.iter().map(|of| Items { windows: of.windows, tasks: &of.values }).collect()
+        self.0
+            .iter()
+            .map(|of| Items { windows: of.windows, tasks: &of.values, robustness: &of.robustness })
+            .collect()
     }
 
     /// Writes `samples/MODEL/perplexity.jsonl` and `samples/MODEL/TASK.jsonl` for every model.
@@ -74,7 +89,13 @@ impl<'a> Samples<'a> {
             fs::create_dir_all(&dir).map_err(file(&dir))?;
             let windows = [("perplexity", lines(samples.windows))];
             let tasks = samples.lines.iter().map(|(task, text)| (task.as_str(), text.clone()));
-            for (task, text) in windows.into_iter().chain(tasks) {
+            let harder: Vec<(String, String)> = samples
+                .robustness
+                .iter()
+                .map(|(text, windows)| (format!("robustness.{text}"), lines(windows)))
+                .collect();
+            let harder = harder.iter().map(|(name, text)| (name.as_str(), text.clone()));
+            for (task, text) in windows.into_iter().chain(tasks).chain(harder) {
                 let path = dir.join(format!("{task}.jsonl"));
                 fs::write(&path, text).map_err(file(&path))?;
             }

@@ -9,7 +9,10 @@ mod serving;
 
 pub use figures::{Compressed, Difference, Figures, Retention, SpeedUp};
 pub use resources::{Cost, Elsewhere, Energy, Environment, MemorySplit, Noise, Start, Starts};
-pub use serving::{Arrivals, Load, LoadResult, Queue, Sweep, SweepPoint, SweepRow, SweepSkipped, SweepSpeed};
+pub use serving::{
+    Arrivals, Load, LoadResult, Operation, Profile, Queue, SpeedProfile, Sweep, SweepPoint, SweepRow,
+    SweepSkipped, SweepSpeed,
+};
 
 use crate::error::ReportError;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -331,6 +334,8 @@ pub struct Speed {
     pub energy: Option<Energy>,
     /// Joules for each generated token.
     pub joules_per_token: Option<f64>,
+    /// Where prefill and decoding spend their time.
+    pub profile: Option<SpeedProfile>,
 }
 
 /// Quantiles of samples.

@@ -110,3 +110,42 @@ impl Load {
         growing || self.offered_load.is_some_and(|load| load >= 1.0)
     }
 }
+
+/// Where a generation spends its time.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct SpeedProfile {
+    /// One prefill.
+    pub prefill: Option<Profile>,
+    /// All decoding steps after it.
+    pub decode: Option<Profile>,
+}
+
+/// The operations of a pass.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Profile {
+    /// Seconds of the whole.
+    pub seconds: Option<f64>,
+    /// What was attributed.
+    #[serde(default, deserialize_with = "or_default")]
+    pub operations: Vec<Operation>,
+}
+
+/// All calls of an operation.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Operation {
+    /// What it is.
+    pub name: String,
+    /// How its weights are stored.
+    pub representation: Option<String>,
+    /// How often it ran.
+    pub calls: Option<u64>,
+    /// Seconds of all calls.
+    pub seconds: Option<f64>,
+    /// Bytes read and written at least.
+    pub bytes: Option<f64>,
+    /// Operations.
+    pub flops: Option<f64>,
+}

@@ -6,6 +6,7 @@ mod details;
 mod gains;
 mod layers;
 mod machine;
+mod profile;
 mod resources;
 mod section;
 mod serving;
@@ -125,6 +126,7 @@ fn sections(report: &Report, facts: &[Facts]) -> Vec<Section> {
         latency.of_charts(charts::latencies(report)),
         serving::sweep(report),
         serving::load(report),
+        profile::profile(report),
         resources::memory(report),
         resources::start(report),
         resources::energy(report),
