@@ -43,7 +43,7 @@ fn checkpoint(dir: &Path) -> Model {
         .into_iter()
         .map(|t| {
             let centre = if t.shape.len() == 1 { 1.0 } else { 0.0 };
-            (t.name.to_string(), t.shape.to_vec(), values(t.shape.iter().product(), centre))
+            (t.name.clone(), t.shape.clone(), values(t.shape.iter().product(), centre))
         })
         .collect();
     let views: Vec<(&str, TensorView<'_>)> = tensors
