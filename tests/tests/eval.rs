@@ -342,7 +342,8 @@ fn others_are_compared_and_conditions_judged() {
     let fine =
         ["--compare", &model, &made, "--require", "perplexity <= 1.5x baseline", "--require", "ratio > 1"];
     let shown = run(&fine).succeeded().stdout;
-    assert!(shown.contains("made: perplexity <= 1.5x baseline holds"), "{shown}");
+    let said = |line: &str| line.contains("perplexity <= 1.5x baseline") && line.contains('✓');
+    assert!(shown.lines().any(said), "{shown}");
     let found = report();
     assert_eq!(found["candidates"].as_array().unwrap().len(), 1);
     assert_eq!(

@@ -3,6 +3,7 @@
 use super::{Entry, Holds, Judged, Judgement, Report};
 use crate::tasks::TaskScore;
 use std::fmt::{self, Write};
+use tenuis_measure::NoiseVerdict;
 
 /// The columns of the summary before those of the tasks.
 const FIRST_HEADINGS: [&str; 7] = ["model", "size", "ratio", "perplexity", "KL mean", "KL p99", "top-1"];
@@ -100,6 +101,10 @@ impl Report {
         )?;
         let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
         writeln!(out, "- Machine: {cpu}, {} threads, {}.", self.machine.threads, self.machine.platform)?;
+        if let Some(NoiseVerdict::Noisy { reasons }) = self.machine.noise.as_ref().map(|noise| &noise.verdict) {
+            let reasons = reasons.join("; ");
+            writeln!(out, "\n> **The machine was not quiet while speed was measured**, so times may be off: {reasons}.")?;
+        }
         for warning in &self.warnings {
             writeln!(out, "\n> **Note.** {warning}")?;
         }

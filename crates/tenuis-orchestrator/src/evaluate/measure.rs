@@ -13,7 +13,7 @@ use tenuis_eval::quality::Subject;
 use tenuis_eval::report::{MEASUREMENT_SCHEMA, Machine, MeasuredModel, Measurement};
 use tenuis_eval::speed::{self, LoadProtocol, Speed, SpeedProtocol, SweepLimits};
 use tenuis_eval::tasks::{Task, TaskScore};
-use tenuis_eval::{Noise, NoiseVerdict};
+use tenuis_eval::Noise;
 use tenuis_model::Model;
 
 /// How speed and memory are measured.
@@ -124,17 +124,6 @@ pub(super) fn resources(
         observer.end();
     }
     Ok(Resources { protocol, speeds, memories, noise })
-}
-
-/// What the reader of a report should know of a machine that was not quiet.
-pub(super) fn said_of(noise: &Noise) -> Option<String> {
-    match &noise.verdict {
-        NoiseVerdict::Noisy { reasons } => Some(format!(
-            "the machine was not quiet while speed was measured, so speeds may be off: {}",
-            reasons.join("; ")
-        )),
-        NoiseVerdict::Quiet => None,
-    }
 }
 
 /// Puts every task to a model; the scores by the tasks' names.

@@ -189,10 +189,7 @@ pub fn evaluate(
 
     let measured = measure::resources(&request.measure, &subjects, &dirs, observer.as_ref())?;
     let mut machine = Machine::here();
-    if let Some(noise) = measured.noise {
-        warnings.extend(measure::said_of(&noise));
-        machine.noise = Some(noise);
-    }
+    machine.noise = measured.noise;
 
     let baseline_bytes = model.checkpoint().file_bytes();
     let mut entries = Vec::with_capacity(subjects.len());
