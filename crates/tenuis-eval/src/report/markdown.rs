@@ -101,9 +101,13 @@ impl Report {
         )?;
         let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
         writeln!(out, "- Machine: {cpu}, {} threads, {}.", self.machine.threads, self.machine.platform)?;
-        if let Some(NoiseVerdict::Noisy { reasons }) = self.machine.noise.as_ref().map(|noise| &noise.verdict) {
+        if let Some(NoiseVerdict::Noisy { reasons }) = self.machine.noise.as_ref().map(|noise| &noise.verdict)
+        {
             let reasons = reasons.join("; ");
-            writeln!(out, "\n> **The machine was not quiet while speed was measured**, so times may be off: {reasons}.")?;
+            writeln!(
+                out,
+                "\n> **The machine was not quiet while speed was measured**, so times may be off: {reasons}."
+            )?;
         }
         for warning in &self.warnings {
             writeln!(out, "\n> **Note.** {warning}")?;

@@ -8,12 +8,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry};
+use tenuis_eval::Noise;
 use tenuis_eval::memory::{Memory, Probe};
 use tenuis_eval::quality::Subject;
 use tenuis_eval::report::{MEASUREMENT_SCHEMA, Machine, MeasuredModel, Measurement};
 use tenuis_eval::speed::{self, LoadProtocol, Speed, SpeedProtocol, SweepLimits};
 use tenuis_eval::tasks::{Task, TaskScore};
-use tenuis_eval::Noise;
 use tenuis_model::Model;
 
 /// How speed and memory are measured.
