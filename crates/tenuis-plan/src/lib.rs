@@ -1,0 +1,3 @@
+//! Chooses a compression: pure functions and data, nothing that runs a model.
+
+pub mod curve;
