@@ -1,3 +1,4 @@
 //! Chooses a compression: pure functions and data, nothing that runs a model.
 
 pub mod curve;
+pub mod front;
