@@ -2,3 +2,4 @@
 
 pub mod curve;
 pub mod front;
+pub mod scenario;
