@@ -3,3 +3,4 @@
 pub mod curve;
 pub mod front;
 pub mod scenario;
+pub mod solver;
