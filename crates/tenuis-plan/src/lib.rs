@@ -3,4 +3,5 @@
 pub mod curve;
 pub mod front;
 pub mod scenario;
+pub mod search;
 pub mod solver;
