@@ -89,7 +89,7 @@ fn damped<const N: usize>(mut normal: [[f64; N]; N], damping: f64) -> [[f64; N];
 fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; N]> {
     for column in 0..N {
         let pivot = (column..N).max_by(|&i, &j| a[i][column].abs().total_cmp(&a[j][column].abs()))?;
-        if !(a[pivot][column].abs() > 0.0) {
+        if a[pivot][column] == 0.0 || a[pivot][column].is_nan() {
             return None;
         }
         a.swap(column, pivot);

@@ -92,7 +92,7 @@ fn growths(eta: usize, min_resource: f64) -> Result<u32, SearchError> {
     if !(2..=MOST_TRIALS).contains(&eta) {
         return Err(SearchError::Method { key: "eta", value: eta.to_string(), allowed: "from 2 to 100000" });
     }
-    if !(min_resource >= 1e-4 && min_resource <= 1.0) {
+    if !(1e-4..=1.0).contains(&min_resource) {
         let allowed = "a share from 0.0001 to 1";
         return Err(SearchError::Method { key: "min_resource", value: min_resource.to_string(), allowed });
     }
