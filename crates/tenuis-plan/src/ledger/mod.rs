@@ -179,7 +179,7 @@ impl Ledger {
             match serde_json::from_slice(line) {
                 Ok(entry) => reading.entries.push(entry),
                 Err(error) if error.is_eof() || cut_in_a_character(line) => {
-                    reading.torn_lines.push(index + 1)
+                    reading.torn_lines.push(index + 1);
                 }
                 Err(source) => {
                     return Err(LedgerError::Line {
@@ -228,7 +228,7 @@ fn check_finite(entry: &Entry) -> Result<(), LedgerError> {
             match condition.evidence {
                 Evidence::Exact(value) => refuse(&condition.requirement, &[value])?,
                 Evidence::Interval { value, low, high } => {
-                    refuse(&condition.requirement, &[value, low, high])?
+                    refuse(&condition.requirement, &[value, low, high])?;
                 }
                 Evidence::Missing => {}
             }
@@ -292,7 +292,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (ledger, bytes) = written(directory.path());
         assert_eq!(ledger.read().unwrap(), Reading { entries: entries(), torn_lines: vec![] });
-        assert_eq!(bytes.iter().filter(|&&byte| byte == b'\n').count(), entries().len());
+        assert_eq!(bytes.split_inclusive(|&byte| byte == b'\n').count(), entries().len());
         assert_eq!(Ledger::new(directory.path().join("none")).read().unwrap().entries, []);
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let (ledger, bytes) = written(directory.path());
         for end in 0..bytes.len() {
             fs::write(ledger.path(), &bytes[..end]).unwrap();
-            let whole = bytes[..end].iter().filter(|&&byte| byte == b'\n').count();
+            let whole = bytes[..end].split(|&byte| byte == b'\n').count() - 1;
             // All of a line but its end is a whole entry.
             let entire = usize::from(bytes[end] == b'\n');
             let torn = end > 0 && entire == 0 && bytes[end - 1] != b'\n';
