@@ -7,7 +7,8 @@ use tenuis_metrics::Direction;
 ///
 /// Greater is better, in the product of the objectives' units; points that are not better than `reference` in every objective add
 /// nothing. The volume is cut into slices along the last objective (While, Hingston, Barone and Huband 2006, "A faster algorithm for
-/// calculating hypervolume"), at `O(f^(d−1) log f)` for a front of `f` points: milliseconds for hundreds of points in three objectives.
+/// calculating hypervolume"), at `O(f^(d−1) log f)` for a front of `f` points, so keep to a
+/// few objectives.
 ///
 /// # Errors
 ///

@@ -100,6 +100,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn scores_come_back_to_the_last_bit(score in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
+        let mut search = Search::new(space(), SearchConfig::default()).unwrap();
+        let Ask::Trial(trial) = search.ask() else { panic!("27 trials begin") };
+        search.tell(trial.id, TrialResult::measured(score).with("bytes", score)).unwrap();
+        let loaded = saved_and_loaded(&search);
+        prop_assert!(loaded.results().eq(search.results()));
+    }
+}
+
 #[test]
 fn halving_promotes_the_best_and_no_failure() {
     let halving = Method::SuccessiveHalving { trials: 9, eta: 3, min_resource: 1.0 / 9.0 };

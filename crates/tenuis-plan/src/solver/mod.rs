@@ -16,7 +16,7 @@
 //! the best bounds are kept, and the least bound of the others limits how far from the optimum the result can be: [`Allocation::gap`].
 //!
 //! Cost: `O(layers · S · m · log(S·m))` for `m` alternatives and `S` surviving sums. `S` is exponential in the worst case, as the problem is
-//! NP-hard; with one resource the bounds leave few.
+//! NP-hard; with one resource the bounds leave dozens for hundreds of layers, with three budgets that all bind expect a gap.
 
 mod dual;
 mod error;
@@ -134,7 +134,7 @@ pub struct SolverConfig {
 }
 
 impl Default for SolverConfig {
-    /// 20 000 partial sums: seconds for hundreds of layers.
+    /// 20 000 partial sums.
     fn default() -> Self {
         Self { max_states: 20_000 }
     }
@@ -277,29 +277,33 @@ mod tests {
         least - budgets.iter().zip(prices).map(|(b, p)| b.limit * p).sum::<f64>()
     }
 
-    /// Layers of a network: bits cost bytes and operations, and halve the error each.
+    /// Layers of a network: each bit halves the error and costs bytes; time and energy depend on the kernel as much as on the bits.
     fn network(layers: usize, resources: usize) -> (Vec<Layer>, Vec<Budget>) {
+        const BITS: [f64; 6] = [2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
+        /// Budgets as shares of the mean alternative's cost, such that each binds.
+        const SHARES: [f64; 3] = [0.95, 0.85, 0.85];
         let mut draw = 1u64;
         let mut uniform = move || {
             draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (draw >> 11) as f64 / (1u64 << 53) as f64
         };
-        let layer = |l: usize| {
+        let mut layer = |l: usize| {
             let (size, harm) = (1e6 * (1.0 + (l % 7) as f64), 0.1 + uniform());
-            let alternative = |bits: f64, jitter: f64| {
-                let costs = [(size * bits / 8.0).round(), size * (1.0 + jitter), size * bits * jitter];
-                Alternative::new("bits", &costs[..resources], harm * (-bits).exp2() * (0.5 + jitter))
+            let mut alternative = |bits: f64| {
+                let (kernel, wires) = (0.5 + uniform(), 0.5 + uniform());
+                let costs = [(size * bits / 8.0).round(), size * kernel, size * wires * bits.sqrt()];
+                Alternative::new("bits", &costs[..resources], harm * (-bits).exp2() * (0.5 + uniform()))
             };
-            Layer::new(
-                "layer",
-                [2.0, 3.0, 4.0, 5.0, 6.0, 8.0].map(|bits| alternative(bits, uniform())).to_vec(),
-            )
+            Layer::new("layer", BITS.map(&mut alternative).to_vec())
         };
-        let layers: Vec<_> = (0..layers).map(layer).collect();
+        let layers: Vec<_> = (0..layers).map(&mut layer).collect();
         let mean = |r: usize| {
-            layers.iter().map(|l| l.alternatives.iter().map(|a| a.costs[r]).sum::<f64>() / 6.0).sum::<f64>()
+            let of = |layer: &Layer| {
+                layer.alternatives.iter().map(|a| a.costs[r]).sum::<f64>() / BITS.len() as f64
+            };
+            layers.iter().map(of).sum::<f64>()
         };
-        let budgets = (0..resources).map(|r| Budget::new("r", (mean(r) * 0.95).round())).collect();
+        let budgets = (0..resources).map(|r| Budget::new("r", (mean(r) * SHARES[r]).round())).collect();
         (layers, budgets)
     }
 
@@ -311,15 +315,16 @@ mod tests {
         check_consistent(&found, &layers, &budgets);
     }
 
-    /// What three budgets may leave open at the default limit, as a share of the loss.
+    /// What three budgets may leave open with few partial sums, as a share of the loss.
     const SMALL_GAP: f64 = 0.02;
 
     #[test]
-    fn several_budgets_leave_a_small_gap_at_most() {
+    fn several_budgets_that_bind_leave_a_small_gap_at_most() {
         for resources in [2, 3] {
-            let (layers, budgets) = network(40, resources);
-            let found = SolverConfig::default().with_max_states(2_000).solve(&layers, &budgets).unwrap();
-            assert!(found.gap <= SMALL_GAP * found.loss, "{found:?}");
+            let (layers, budgets) = network(30, resources);
+            let found = SolverConfig::default().with_max_states(500).solve(&layers, &budgets).unwrap();
+            assert!(found.prices.iter().all(|price| *price > 0.0), "{found:?}");
+            assert!(found.gap <= SMALL_GAP * found.loss && found.states <= 500, "{found:?}");
             check_consistent(&found, &layers, &budgets);
         }
     }

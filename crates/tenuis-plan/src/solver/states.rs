@@ -9,7 +9,7 @@ const ROUNDING: f64 = 1e-12;
 
 /// With three resources, how many kept sums a new one is compared with: all would cost the square of their number, and
 /// a dominated sum that stays is only slower.
-const COMPARED: usize = 512;
+const COMPARED: usize = 128;
 
 /// A choice for the first layers.
 #[derive(Clone, Copy, Debug)]
