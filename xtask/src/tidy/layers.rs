@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-spec", 1),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 20] = [
     ("tenuis-prune", 3),
     ("tenuis-report", 3),
     ("tenuis-tasks", 3),
+    ("tenuis-plan", 3),
     ("tenuis-model", 3),
     ("tenuis-distill", 4),
     ("tenuis-eval", 4),
