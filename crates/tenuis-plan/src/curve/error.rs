@@ -19,6 +19,14 @@ pub enum CurveError {
         /// Its quality.
         quality: f64,
     },
+    /// A line cannot be drawn through the baseline.
+    #[error("the baseline is ({resource}, {quality}); both must be finite and its resource positive")]
+    Baseline {
+        /// Its resource.
+        resource: f64,
+        /// Its quality.
+        quality: f64,
+    },
     /// There are not more points than parameters, so that a residual says nothing.
     #[error(
         "{distinct} different resources do not determine the {parameters} parameters of {family:?}; measure at {} or more", parameters + 1

@@ -165,7 +165,7 @@ impl Curve {
 ///
 /// # Errors
 ///
-/// [`CurveError::Point`] if the full point is not finite or its resource is not positive.
+/// [`CurveError::Baseline`] if the full point is not finite or its resource is not positive.
 ///
 /// ```
 /// assert_eq!(tenuis_plan::curve::linear_ideal((100.0, 0.8), 25.0)?, 0.2);
@@ -173,10 +173,10 @@ impl Curve {
 /// ```
 pub fn linear_ideal(full: (f64, f64), resource: f64) -> Result<f64, CurveError> {
     let (r, p) = full;
-    if r > 0.0 && r.is_finite() && p.is_finite() && resource.is_finite() {
+    if r > 0.0 && r.is_finite() && p.is_finite() {
         Ok(p * (resource / r))
     } else {
-        Err(CurveError::Point { index: 0, resource: r, quality: p })
+        Err(CurveError::Baseline { resource: r, quality: p })
     }
 }
 
@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn the_ideal_needs_a_baseline() {
-        assert!(linear_ideal((0.0, 1.0), 1.0).is_err());
-        assert!(linear_ideal((f64::NAN, 1.0), 1.0).is_err());
+        for full in [(0.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY)] {
+            assert!(matches!(linear_ideal(full, 1.0), Err(CurveError::Baseline { .. })));
+        }
     }
 }

@@ -121,6 +121,16 @@ pub enum GateError {
         /// The name.
         name: String,
     },
+    /// What was saved does not belong to these stages.
+    #[error(
+        "the saved decision on {rung} of stage {stage} does not follow from the plan; were its stages changed? then begin anew"
+    )]
+    OtherPlan {
+        /// The stage of the decision.
+        stage: String,
+        /// Its rung.
+        rung: String,
+    },
     /// There is nothing left to judge.
     #[error("every stage was decided already; there is nothing to judge")]
     Over,
@@ -161,8 +171,14 @@ impl TryFrom<State> for Progression {
     fn try_from(state: State) -> Result<Self, GateError> {
         let mut plan = Self::new(state.stages, state.exhausted)?;
         for decision in state.decisions {
-            if plan.stage == plan.stages.len() {
-                return Err(GateError::Over);
+            let expected = plan.next().ok_or(GateError::Over)?;
+            let known = match &decision.action {
+                Action::NextRung { rung } => plan.stages[plan.stage].rungs.get(plan.rung + 1) == Some(rung),
+                Action::Accept | Action::SkipStage | Action::Stop => true,
+            };
+            if !known || decision.attempt != expected {
+                let Attempt { stage, rung, .. } = decision.attempt;
+                return Err(GateError::OtherPlan { stage, rung });
             }
             plan.advance(&decision.action);
             plan.decisions.push(decision);
@@ -250,9 +266,8 @@ impl Progression {
     fn advance(&mut self, action: &Action) {
         match action {
             Action::Accept | Action::SkipStage => (self.stage, self.rung) = (self.stage + 1, 0),
-            // A saved action may name a rung that is not the next; positions beyond the end count as exhausted.
-            Action::NextRung { .. } if self.rung + 1 < self.stages[self.stage].rungs.len() => self.rung += 1,
-            Action::NextRung { .. } | Action::Stop => (self.stage, self.rung) = (self.stages.len(), 0),
+            Action::NextRung { .. } => self.rung += 1,
+            Action::Stop => (self.stage, self.rung) = (self.stages.len(), 0),
         }
     }
 
@@ -322,6 +337,20 @@ mod tests {
             assert_eq!(straight, resumed);
         }
         assert_eq!(straight.next(), None);
+    }
+
+    #[test]
+    fn decisions_of_another_plan_are_refused() {
+        let mut plan = Progression::new(stages(), Exhausted::Stop).unwrap();
+        plan.judge(verdict(false)).unwrap();
+        let saved = serde_json::to_string(&plan).unwrap();
+        // The rung that was tried, and the one that was to be next.
+        for (from, to) in [("\"50 %\",", "\"60 %\","), ("\"30 %\"]", "\"20 %\"]")] {
+            let changed = saved.replacen(from, to, 1);
+            assert_ne!(changed, saved);
+            let message = serde_json::from_str::<Progression>(&changed).unwrap_err().to_string();
+            assert!(message.contains("50 % of stage prune"), "{message}");
+        }
     }
 
     #[test]
