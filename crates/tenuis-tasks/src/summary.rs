@@ -7,7 +7,9 @@ use crate::spec::{Kind, TaskSpec};
 use crate::text_metric::{Counts, Pair, TextMetric};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tenuis_metrics::{BootstrapConfig, Direction, Normalization, Statistic, bootstrap};
+use tenuis_metrics::{
+    BootstrapConfig, Direction, Normalization, Statistic, bootstrap, distinct, mean_repetition,
+};
 
 /// What a task gives over all its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +32,8 @@ pub struct Summary {
     pub correct: usize,
     /// The value to expect of blind guesses, the mean of 1 ÷ choices; null where there are no choices.
     pub chance: Option<f64>,
-    /// Further values: `acc_norm` of choices, `perplexity` of last words, the metrics of `also`.
+    /// Further values: `acc_norm` of choices, `perplexity` of last words, the metrics of `also`, and of all that was written
+    /// `repetition` of 4-grams and `distinct` 2-grams.
     pub parts: BTreeMap<String, f64>,
     /// The scores of slices: name of the field, its value. `length` groups items by the length of what they ask.
     pub slices: BTreeMap<String, BTreeMap<String, SliceScore>>,
@@ -157,9 +160,24 @@ fn parts(spec: &TaskSpec, samples: &[Sample]) -> Result<BTreeMap<String, f64>, J
             let counts = Counts::new(metric, generate.normalization, &pairs)?;
             parts.insert(metric.name().to_owned(), counts.value(&all));
         }
+        parts.extend(variety(samples));
     }
     Ok(parts)
 }
+
+/// How varied what was written is, which needs no reference: a compressed model that begins to loop shows here first. Absent where
+/// too little was written.
+fn variety(samples: &[Sample]) -> impl Iterator<Item = (String, f64)> {
+    let texts: Vec<&str> = samples.iter().filter_map(|sample| sample.text.as_deref()).collect();
+    let repetition = mean_repetition(&texts, REPEATED).ok().map(|share| ("repetition".to_owned(), share));
+    let distinct = distinct(&texts, DISTINCT).ok().map(|share| ("distinct".to_owned(), share));
+    repetition.into_iter().chain(distinct)
+}
+
+/// Words of the n-grams whose repetition counts (Welleck et al. 2019, arXiv 1908.04319).
+const REPEATED: usize = 4;
+/// Words of the n-grams that are to be distinct (Li et al. 2016, arXiv 1510.03055).
+const DISTINCT: usize = 2;
 
 fn slices(values: &Values, samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, SliceScore>> {
     let mut groups: BTreeMap<&String, BTreeMap<&String, Vec<usize>>> = BTreeMap::new();
