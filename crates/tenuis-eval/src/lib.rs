@@ -4,7 +4,6 @@
 //! of different protocols are never put side by side.
 
 mod error;
-pub mod figures;
 pub mod memory;
 mod protocol;
 pub mod quality;
@@ -12,13 +11,11 @@ pub mod report;
 pub mod robustness;
 pub mod size;
 pub mod speed;
-mod statistics;
 pub mod tasks;
 mod windows;
 
 pub use error::EvalError;
 pub use protocol::hash as protocol_hash;
-pub use statistics::Distribution;
-pub use tenuis_measure::{Noise, NoiseVerdict, Prices};
+pub use tenuis_measure::{Distribution, Noise, NoiseVerdict, Prices};
 pub use tenuis_metrics::Weights;
 pub use windows::{Windows, WindowsError};

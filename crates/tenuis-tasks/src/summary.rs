@@ -96,14 +96,24 @@ fn pair(sample: &Sample) -> Pair<'_> {
     (sample.prediction.as_deref().unwrap_or_default(), &sample.references)
 }
 
+/// The value of any draw of samples, corpus metrics counted anew over those drawn.
+pub(crate) fn statistic(spec: &TaskSpec, samples: &[Sample]) -> Result<Statistic<'static>, JudgeError> {
+    let values = of_task(spec, samples)?;
+    Ok(Statistic::new(samples.len(), move |drawn| (!drawn.is_empty()).then(|| values.counts.value(drawn))))
+}
+
+fn of_task(spec: &TaskSpec, samples: &[Sample]) -> Result<Values, JudgeError> {
+    let generate = spec.generate.as_ref();
+    let metric = generate.map(|generate| generate.metric);
+    Values::new(metric, generate.map(|generate| generate.normalization).unwrap_or_default(), samples)
+}
+
 pub(crate) fn summarise(spec: &TaskSpec, items: &[Item], samples: &[Sample]) -> Result<Summary, JudgeError> {
     if samples.is_empty() {
         return Err(JudgeError::NoSamples);
     }
-    let generate = spec.generate.as_ref();
-    let metric = generate.map(|generate| generate.metric);
-    let normalization = generate.map(|generate| generate.normalization).unwrap_or_default();
-    let values = Values::new(metric, normalization, samples)?;
+    let metric = spec.generate.as_ref().map(|generate| generate.metric);
+    let values = of_task(spec, samples)?;
     let all: Vec<usize> = (0..samples.len()).collect();
     let value = values.counts.value(&all);
     let standard_error = match &values.counts {

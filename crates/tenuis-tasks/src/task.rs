@@ -9,9 +9,10 @@ use crate::outcome::{Outcome, Sample, judge};
 use crate::prompt::Prompter;
 use crate::records::{Records, read_text};
 use crate::spec::{ChatUse, DrawOrder, TaskSpec};
-use crate::summary::{Summary, summarise};
+use crate::summary::{Summary, statistic, summarise};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tenuis_metrics::Statistic;
 
 /// The examples that stood before every item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,5 +197,14 @@ impl Task {
     /// [`JudgeError::NoSamples`], [`JudgeError::Metric`].
     pub fn summarise(&self, samples: &[Sample]) -> Result<Summary, JudgeError> {
         summarise(&self.spec, &self.items, samples)
+    }
+
+    /// Gives the task's value for any draw of samples, which is what an interval of it is resampled from; it counts corpus metrics
+    /// such as BLEU anew over those drawn.
+    ///
+    /// # Errors
+    /// [`JudgeError::Metric`].
+    pub fn statistic(&self, samples: &[Sample]) -> Result<Statistic<'static>, JudgeError> {
+        statistic(&self.spec, samples)
     }
 }

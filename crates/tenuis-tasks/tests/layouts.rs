@@ -196,7 +196,12 @@ fn translations_and_summaries_have_corpus_scores() {
     let (prompt, first) = generated(&task, 0, " the cat sat on a mat");
     assert_eq!(prompt, "Source: Katze\nTranslation:");
     let second = generated(&task, 1, "the dog is here now").1;
-    let summary = task.summarise(&[first, second]).unwrap();
+    let samples = [first, second];
+    let summary = task.summarise(&samples).unwrap();
+    // What intervals are drawn from counts the corpus anew, and so is no mean.
+    let statistic = task.statistic(&samples).unwrap();
+    assert_eq!(statistic.value(&[0, 1]), Some(summary.value));
+    assert_eq!(statistic.value(&[1, 1]), Some(1.0));
     let config = tenuis_metrics::BleuConfig::default();
     let references = [["the cat sat on the mat"], ["the dog is here now"]];
     let by_hand = config.corpus(&["the cat sat on a mat", "the dog is here now"], &references).unwrap().score;

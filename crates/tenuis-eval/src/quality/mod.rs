@@ -9,13 +9,13 @@ pub(crate) use score::log_sum_exp;
 
 use crate::error::EvalError;
 use crate::protocol;
-use crate::statistics::nearest_rank;
 use crate::tasks::TaskScore;
 use crate::windows::Windows;
 use schemars::JsonSchema;
 use score::{Score, compare};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tenuis_measure::nearest_rank_of;
 use tenuis_metrics::{Direction, Spread};
 use tenuis_model::Model;
 
@@ -244,8 +244,8 @@ fn finish(scores: &[Score], reference: &[Score], data: &TextData, windows: Windo
     let quality = Quality {
         perplexity: perplexity(scores.iter().map(|s| s.nll).sum::<f64>() / n, data, windows),
         kl_mean: scores.iter().map(|s| f64::from(s.kl)).sum::<f64>() / n,
-        kl_median: Some(f64::from(nearest_rank(&divergences, 0.5))),
-        kl_p99: f64::from(nearest_rank(&divergences, 0.99)),
+        kl_median: nearest_rank_of(&divergences, 0.5).map(f64::from),
+        kl_p99: nearest_rank_of(&divergences, 0.99).map_or(0.0, f64::from),
         top1_agreement: scores.iter().filter(|s| s.agrees).count() as f64 / n,
         tasks: BTreeMap::new(),
         slices: slices::slices(scores, reference, windows.seq_len() - 1),

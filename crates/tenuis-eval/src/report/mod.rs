@@ -1,16 +1,17 @@
 //! The report: types of every section, its JSON Schema and its Markdown form.
 
+mod figures;
 mod markdown;
 mod measurement;
 mod merge;
 mod requirement;
 
+pub use figures::{Compressed, Figures, Items, Retention, SpeedUp};
 pub use markdown::bytes;
 pub use measurement::{MEASUREMENT_SCHEMA, MeasuredModel, Measurement};
 pub use merge::MergeError;
 pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
 
-use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::quality::Quality;
 use crate::size::Size;

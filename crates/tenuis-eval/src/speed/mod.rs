@@ -14,13 +14,12 @@ pub use tenuis_measure::Energy;
 
 use crate::error::EvalError;
 use crate::quality::{Subject, log_sum_exp};
-use crate::statistics::Distribution;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tenuis_measure::{
-    Clock, GenerationTimes, Noise, NoiseLimits, NoiseWatch, Phase, Progress, RoundsError, SweepResult,
-    SystemRoot, WallClock,
+    Clock, Distribution, GenerationTimes, Noise, NoiseLimits, NoiseWatch, Phase, Progress, RoundsError,
+    SweepResult, SystemRoot, WallClock,
 };
 use tenuis_model::{Model, ModelError, Session};
 

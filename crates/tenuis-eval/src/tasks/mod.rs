@@ -37,6 +37,7 @@ use continuation::Encoder;
 use generation::{Prompt, Prompts};
 use last_word::LastWord;
 use std::path::Path;
+use tenuis_metrics::Statistic;
 use tenuis_model::{Model, ModelError, Session, Tokenizer};
 use tenuis_tasks::{ChatTemplate, ChatUse, JudgeError, Outcome, Request, SpecProblem, Stop};
 
@@ -153,6 +154,14 @@ impl Task {
             _ => None,
         };
         Ok((TaskScore::new(&self.task, summary, max_new_tokens), samples))
+    }
+
+    /// Gives the task's value for any draw of samples, for intervals.
+    ///
+    /// # Errors
+    /// [`EvalError::Judge`].
+    pub fn statistic(&self, samples: &[Sample]) -> Result<Statistic<'static>, EvalError> {
+        self.task.statistic(samples).map_err(|error| EvalError::Judge(Box::new(error)))
     }
 }
 

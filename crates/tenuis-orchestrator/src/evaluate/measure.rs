@@ -141,7 +141,7 @@ pub(super) fn tasks(
     observer.begin(&format!("measuring tasks: {}", subject.name), items as u64);
     for task in tasks {
         let (score, items) = task.measure(subject, &|done| observer.advance(done as u64))?;
-        samples.add(task.name(), &items, |item| item.value, score.value);
+        samples.add(task.name(), &items, task.statistic(&items)?);
         scores.insert(task.name().to_owned(), score);
     }
     observer.end();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use tenuis_eval::figures::Items;
 use tenuis_eval::quality::WindowScore;
+use tenuis_eval::report::Items;
+use tenuis_metrics::Statistic;
 
 /// The directory beside the report that results go to.
 const DIRECTORY: &str = "samples";
@@ -20,8 +21,8 @@ pub(super) struct Samples<'a>(Vec<ModelSamples<'a>>);
 #[derive(Debug)]
 pub(super) struct ModelSamples<'a> {
     windows: &'a [WindowScore],
-    /// The value of every item, by task.
-    values: BTreeMap<String, Vec<f64>>,
+    /// Every task's value for any draw of its items.
+    statistics: BTreeMap<String, Statistic<'static>>,
     /// Every item as a line of JSON, by task.
     lines: BTreeMap<String, String>,
     /// The windows of every harder text, by its name.
@@ -34,32 +35,18 @@ impl ModelSamples<'_> {
         self.robustness = windows;
     }
 
-    /// Adds the items of a task: the value of each, and what is to be written of it. Where the task's value is not their mean,
-    /// as that of BLEU, no interval can be drawn from them.
-    pub(super) fn add<T: Serialize>(
-        &mut self,
-        task: &str,
-        items: &[T],
-        value: impl Fn(&T) -> f64,
-        of_all: f64,
-    ) {
-        let values: Vec<f64> = items.iter().map(value).collect();
-        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        if (mean - of_all).abs() <= SAME {
-            self.values.insert(task.to_owned(), values);
-        }
+    /// Adds the items of a task, and its value for any draw of them.
+    pub(super) fn add<T: Serialize>(&mut self, task: &str, items: &[T], statistic: Statistic<'static>) {
+        self.statistics.insert(task.to_owned(), statistic);
         self.lines.insert(task.to_owned(), lines(items));
     }
 }
-
-/// How far a mean may be from itself, added in another order.
-const SAME: f64 = 1e-9;
 
 impl<'a> Samples<'a> {
     pub(super) fn new(windows: &'a [Vec<WindowScore>]) -> Self {
         let of = |windows| ModelSamples {
             windows,
-            values: BTreeMap::new(),
+            statistics: BTreeMap::new(),
             lines: BTreeMap::new(),
             robustness: BTreeMap::new(),
         };
@@ -74,7 +61,7 @@ impl<'a> Samples<'a> {
     pub(super) fn items(&self) -> Vec<Items<'_>> {
         self.0
             .iter()
-            .map(|of| Items { windows: of.windows, tasks: &of.values, robustness: &of.robustness })
+            .map(|of| Items { windows: of.windows, tasks: &of.statistics, robustness: &of.robustness })
             .collect()
     }
 

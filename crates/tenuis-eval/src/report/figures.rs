@@ -1,7 +1,7 @@
 //! What a candidate gained and lost beside its baseline, every ratio both ways round and named.
 
+use super::Entry;
 use crate::quality::{Quality, WindowScore};
-use crate::report::Entry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,13 +117,13 @@ impl SpeedUp {
     }
 }
 
-/// What intervals are drawn from: a model's windows, and its values per item of every task.
+/// What intervals are drawn from: a model's windows, and the items of every task.
 #[derive(Clone, Copy, Debug)]
 pub struct Items<'a> {
     /// The windows of the text.
     pub windows: &'a [WindowScore],
-    /// Every task's items, by its name.
-    pub tasks: &'a BTreeMap<String, Vec<f64>>,
+    /// Every task's value for any draw of its items, by its name.
+    pub tasks: &'a BTreeMap<String, Statistic<'static>>,
     /// The windows of every harder text, by its name, of all runs together.
     pub robustness: &'a BTreeMap<String, Vec<WindowScore>>,
 }
@@ -189,7 +189,7 @@ fn qualities(
         Direction::LowerIsBetter,
         baseline.perplexity.value,
         candidate.perplexity.value,
-        difference(&perplexities),
+        difference(&perplexities[0], &perplexities[1]),
     );
     let agreement = |windows: &[WindowScore]| {
         Statistic::mean(windows.iter().map(|window| window.top1_agreement).collect())
@@ -200,12 +200,12 @@ fn qualities(
         Direction::HigherIsBetter,
         baseline.top1_agreement,
         candidate.top1_agreement,
-        difference(&agreements),
+        difference(&agreements[0], &agreements[1]),
     );
     for (name, task) in &candidate.tasks {
         let Some(of_baseline) = baseline.tasks.get(name) else { continue };
-        let values = |items: Items<'_>| Statistic::mean(items.tasks.get(name).cloned().unwrap_or_default());
-        let difference = difference(&[values(base_items), values(items)]);
+        let statistics = base_items.tasks.get(name).zip(items.tasks.get(name));
+        let difference = statistics.and_then(|(b, c)| difference(b, c));
         let direction = task.direction.unwrap_or(Direction::HigherIsBetter);
         add(format!("task.{name}"), direction, of_baseline.value, task.value, difference);
     }
@@ -213,7 +213,7 @@ fn qualities(
         let Some(of_baseline) = baseline.robustness.get(name) else { continue };
         let windows = |items: Items<'_>| items.robustness.get(name).cloned().unwrap_or_default();
         let (b, c) = (windows(base_items), windows(items));
-        let difference = difference(&[perplexity_statistic(&b), perplexity_statistic(&c)]);
+        let difference = difference(&perplexity_statistic(&b), &perplexity_statistic(&c));
         let name = format!("robustness.{name}");
         add(name, Direction::LowerIsBetter, of_baseline.value, perplexity.value, difference);
     }
@@ -237,7 +237,7 @@ fn perplexity_statistic(windows: &[WindowScore]) -> Statistic<'_> {
     })
 }
 
-fn difference([baseline, candidate]: &[Statistic<'_>; 2]) -> Option<Interval> {
+fn difference(baseline: &Statistic<'_>, candidate: &Statistic<'_>) -> Option<Interval> {
     paired_bootstrap(baseline, candidate, &BootstrapConfig::default()).ok()
 }
 
@@ -288,7 +288,7 @@ mod tests {
     fn a_constant_loss_has_a_narrow_interval() {
         let baseline: Vec<WindowScore> = (0..50).map(|i| window(1.0 + f64::from(i) / 100.0, 7)).collect();
         let candidate: Vec<WindowScore> = baseline.iter().map(|w| window(w.nll + 0.1, 7)).collect();
-        let found = difference(&[&baseline, &candidate].map(|w| perplexity_statistic(w))).unwrap();
+        let found = difference(&perplexity_statistic(&baseline), &perplexity_statistic(&candidate)).unwrap();
         // Between windows the losses differ by a half; between the models always by a tenth, whatever is drawn.
         assert!(found.low > 0.3 && found.high - found.low < 0.05, "{found:?}");
         let retention = Retention::of(Direction::LowerIsBetter, 3.0, 3.0 * 1.25, Some(found)).unwrap();
