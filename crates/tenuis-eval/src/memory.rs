@@ -26,6 +26,10 @@ pub struct Memory {
     /// Fresh processes to their first token, the files cold and warm; absent where that was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartTimes>,
+    /// The hash of all that it depends on beside model and machine: the lengths of prompt and generation, the threads. Empty
+    /// where an older version wrote the report.
+    #[serde(default)]
+    pub protocol: String,
 }
 
 /// How long a fresh process takes to its first token.
@@ -60,9 +64,8 @@ pub fn kv_cache_bytes(spec: &DecoderSpec, batch: usize, positions: usize) -> u64
     widths as u64 * batch as u64 * positions as u64
 }
 
-/// What this process holds for a model that it ran up to so many positions.
-pub fn claims(model: &Model, positions: usize) -> Option<MemoryClaims> {
-    let memory = ProcessMemory::of_self(&SystemRoot::default())?;
+/// What of a process's memory a model is known to hold, that ran up to so many positions.
+pub fn claims(memory: &ProcessMemory, model: &Model, positions: usize) -> Option<MemoryClaims> {
     let dir = std::fs::canonicalize(model.checkpoint().dir()).ok()?;
     let mut claims = MemoryClaims::default();
     claims.mapped_file_bytes = memory.resident_of(|path| path.starts_with(&dir));
@@ -94,7 +97,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`EvalError::Child`] where either fails or prints something else.
-    pub fn measure(&self, arguments: &[OsString]) -> Result<Memory, EvalError> {
+    pub fn measure(&self, arguments: &[OsString], protocol: String) -> Result<Memory, EvalError> {
         let empty = self.run(&self.empty)?.peak_bytes;
         let full = self.run(arguments)?;
         let split = full.claims.map(|mut claims| {
@@ -102,7 +105,7 @@ impl Probe {
             MemorySplit::attribute(full.peak_bytes, &claims)
         });
         let peak_bytes = full.peak_bytes.saturating_sub(empty);
-        Ok(Memory { peak_bytes, empty_bytes: empty, split, start: None })
+        Ok(Memory { peak_bytes, empty_bytes: empty, split, start: None, protocol })
     }
 
     /// Starts processes with `arguments` until each has its first token, with the weight files cold and warm.
@@ -138,16 +141,10 @@ impl Probe {
     }
 }
 
-/// The peak resident set of this process in bytes, as the kernel counted it; `None` where it does not say.
-pub fn peak_resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    parse_peak(&status)
-}
-
-fn parse_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// The memory of this process as the kernel counts it; `None` where it does not say. The peak is that before this call: looking
+/// closer takes memory, too.
+pub fn of_this_process() -> Option<ProcessMemory> {
+    ProcessMemory::of_self(&SystemRoot::default())
 }
 
 #[cfg(test)]
@@ -155,14 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_kernel_s_line() {
-        assert_eq!(parse_peak("Name:\tx\nVmPeak:\t  9 kB\nVmHWM:\t    1234 kB\n"), Some(1234 * 1024));
-        assert_eq!(parse_peak("Name:\tx\n"), None);
-    }
-
-    #[test]
     fn a_failing_child_is_reported() {
         let probe = Probe { program: "/nonexistent/program".into(), empty: vec![] };
-        assert!(matches!(probe.measure(&[]), Err(EvalError::Child { .. })));
+        assert!(matches!(probe.measure(&[], String::new()), Err(EvalError::Child { .. })));
     }
 }

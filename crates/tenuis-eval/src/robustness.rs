@@ -1,7 +1,7 @@
 //! Texts that are harder than the one that quality is measured on: what a compressed model is still worth there.
 
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// The share of words that [`perturb`] changes by default.
 pub const PERTURBED_WORDS: f64 = 0.1;
@@ -28,7 +28,7 @@ pub fn perturb(text: &str, share: f64, seed: u64) -> String {
         let word_end = piece.find(|c: char| !c.is_alphabetic()).unwrap_or(piece.len());
         let letters: Vec<char> = piece[..word_end].chars().collect();
         // Drawn for every word that could be changed, so that the share does not move the later draws.
-        if letters.len() >= SHORTEST && uniform(&mut draw) < share {
+        if letters.len() >= SHORTEST && draw.random::<f64>() < share {
             misspell(&mut out, &letters, &mut draw);
         } else {
             out.push_str(&piece[..word_end]);
@@ -43,8 +43,8 @@ const SHORTEST: usize = 3;
 
 fn misspell(out: &mut String, letters: &[char], draw: &mut ChaCha8Rng) {
     let mut letters = letters.to_vec();
-    let at = 1 + below(draw, letters.len() - 1);
-    match below(draw, 4) {
+    let at = draw.random_range(1..letters.len());
+    match draw.random_range(0..4) {
         0 if at + 1 < letters.len() => letters.swap(at, at + 1),
         1 => letters.insert(at, letters[at]),
         2 => letters[at] = letters[at - 1],
@@ -53,15 +53,6 @@ fn misspell(out: &mut String, letters: &[char], draw: &mut ChaCha8Rng) {
         }
     }
     out.extend(letters);
-}
-
-fn uniform(draw: &mut ChaCha8Rng) -> f64 {
-    // 53 random bits fill a double's mantissa.
-    (draw.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-fn below(draw: &mut ChaCha8Rng, count: usize) -> usize {
-    ((uniform(draw) * count as f64) as usize).min(count - 1)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tenuis_core::{Checkpoint, CheckpointWriter, CodecRegistry, DType, Tensor, WriterOptions};
-use tenuis_eval::memory::peak_resident_bytes;
+use tenuis_eval::memory::of_this_process;
 use tenuis_eval::quality::TextData;
 use tenuis_model::Model;
 use tenuis_orchestrator::plugin::PluginRegistry;
@@ -66,7 +66,7 @@ fn main() {
     let target = root.join("tenuis-bench-7b-int4");
     workshop.compress(&model, &recipe, Some(&text), &target).unwrap();
     let seconds = started.elapsed().as_secs_f64();
-    let peak = peak_resident_bytes().unwrap();
+    let peak = of_this_process().unwrap().peak_bytes;
     println!(
         "7B shape, {BLOCKS} blocks, {CALIBRATION_TOKENS} calibration tokens: peak {:.2} GiB of {:.0} allowed, {seconds:.0} s",
         peak as f64 / (1u64 << 30) as f64,

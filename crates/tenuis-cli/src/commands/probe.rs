@@ -7,13 +7,11 @@ use crate::plugin_dirs;
 use serde_json::Value;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, StoredWeights};
-use tenuis_eval::memory::{ProbeResult, READY, claims, peak_resident_bytes};
+use tenuis_eval::memory::{ProbeResult, READY, claims, of_this_process};
 use tenuis_model::{Model, Session};
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
-    // The peak is read before anything else is looked at: looking takes memory, too.
-    let mut known = None;
-    let mut peak = None;
+    let mut ran = None;
     if let Some(dir) = &args.model {
         let checkpoint = Checkpoint::open(dir)?;
         let codecs = codecs(&checkpoint, args)?;
@@ -26,13 +24,14 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), Failure> {
         for i in 0..args.decode_tokens as u32 {
             session.forward(&[i % vocab])?;
         }
-        peak = peak_resident_bytes();
-        known = claims(&model, args.prompt_tokens + args.decode_tokens);
+        drop(session);
+        ran = Some(model);
     }
-    let peak_bytes = peak
-        .or_else(peak_resident_bytes)
-        .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's peak memory"))?;
-    let result = serde_json::to_string(&ProbeResult { peak_bytes, claims: known })
+    let memory = of_this_process()
+        .ok_or_else(|| Failure::new(Code::Internal, "this system does not tell a process's memory"))?;
+    let positions = args.prompt_tokens + args.decode_tokens;
+    let claims = ran.as_ref().and_then(|model| claims(&memory, model, positions));
+    let result = serde_json::to_string(&ProbeResult { peak_bytes: memory.peak_bytes, claims })
         .map_err(|e| Failure::new(Code::Internal, e))?;
     print(&result)
 }

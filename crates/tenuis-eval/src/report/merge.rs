@@ -91,6 +91,9 @@ impl Report {
         if let Some(theirs) = speed(&other) {
             found.extend(Difference::of("speed".to_owned(), speed(self).as_deref(), &theirs));
         }
+        if let (Some(ours), Some(theirs)) = (&self.baseline.memory, &other.baseline.memory) {
+            found.extend(Difference::of("memory".to_owned(), Some(&ours.protocol), &theirs.protocol));
+        }
         let (here, there) = (ours.perplexity.value, theirs.perplexity.value);
         if same_text && (here / there - 1.0).abs() > SAME_BASELINE {
             return Err(MergeError::Baseline { here: format!("{here:.6}"), there: format!("{there:.6}") });

@@ -107,6 +107,14 @@ impl SpeedProtocol {
         models * (self.repeats + once.into_iter().filter(|&done| done).count())
     }
 
+    /// The hash of what memory depends on of this: lengths and threads.
+    pub fn memory(&self) -> String {
+        let numbers = [self.prompt_tokens, self.decode_tokens, self.threads].map(|n| n.to_string());
+        let names = ["prompt_tokens", "decode_tokens", "threads"];
+        let fields = names.into_iter().zip(numbers.iter().map(String::as_str));
+        hash(&[("measure", "memory")].into_iter().chain(fields).collect::<Vec<_>>())
+    }
+
     pub(super) fn rounds(&self) -> Rounds {
         let mut warm_up = WarmUp::default();
         (warm_up.runs, warm_up.seconds) = (self.warmup.max(1), self.warmup_seconds);

@@ -76,7 +76,7 @@ impl MemoryProbe {
         let mut arguments = self.prefix.clone();
         arguments.extend([dir.into(), protocol.prompt_tokens.to_string().into()]);
         arguments.push(protocol.decode_tokens.to_string().into());
-        let mut memory = self.probe.measure(&arguments)?;
+        let mut memory = self.probe.measure(&arguments, protocol.memory())?;
         if starts {
             let checkpoint = subject.model.checkpoint();
             // Pages that this process has mapped cannot leave the page cache.
