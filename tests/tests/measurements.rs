@@ -154,10 +154,26 @@ fn a_figure_that_cannot_be_had_is_an_error() {
         args.extend(more);
         run(&args)
     };
-    assert!(args(&["--business", "sales=echo many"]).stderr.contains("no line of its output is a number"));
     assert!(args(&["--business", "echo 3"]).stderr.contains("NAME=COMMAND"));
     assert!(args(&["--weights", "beauty=1"]).stderr.contains("accuracy"));
     assert!(args(&["--speed-lengths", "8"]).stderr.contains("two numbers"));
+    // Nothing of this is found out after the work: no candidate was begun.
+    let misspelt = fixture.path("misspelt.txt");
+    std::fs::write(&misspelt, "w1 w2 ".repeat(99)).unwrap();
+    let taken = text(&misspelt);
+    for (more, code, part) in [
+        (["--ood", "/nowhere/at/all.txt"], 3, "/nowhere/at/all.txt"),
+        (["--ood", &taken], 2, "misspelt"),
+        (["--stride", "99"], 3, "stride of 99"),
+        (["--speed-lengths", "99999,1"], 2, "positions"),
+        (["--business", "sales=echo many"], 3, "no line of its output is a number"),
+    ] {
+        let mut args = vec!["eval", "--model", &model, "--data", &data, "--out", &dir, "--seq-len", "32"];
+        args.extend(["--recipe", "f16", "--no-memory"]);
+        args.extend(more);
+        run(&args).failed_with(code, &[part]);
+        assert!(!fixture.path("out").join("f16").exists(), "{part}");
+    }
     // What was not measured never passes.
     args(&["--require", "joules_per_token <= 1e9"]).failed_with(10, &[]);
 }

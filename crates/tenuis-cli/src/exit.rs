@@ -119,7 +119,8 @@ impl From<RunError> for Failure {
             | RunError::NoTrainingText { .. }
             | RunError::TooLong { .. }
             | RunError::TooLittleMemory { .. }
-            | RunError::DuplicateTask { .. } => Code::Usage,
+            | RunError::DuplicateTask { .. }
+            | RunError::DuplicateText { .. } => Code::Usage,
             RunError::Paused { .. } | RunError::Cancelled => Code::Stopped,
             RunError::NonFiniteWeight { .. }
             | RunError::NonFiniteActivations { .. }

@@ -51,6 +51,14 @@ pub enum RunError {
     /// A measurement could not be made.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// Two harder texts would have one result.
+    #[error(
+        "two of the harder texts are called {name:?} (misspelt and long_context are taken); rename the file"
+    )]
+    DuplicateText {
+        /// The name.
+        name: String,
+    },
     /// A line of a file of documents has no text.
     #[error("{}, line {line}: {problem}; every line has to be a JSON object with the document in field \"text\"", path.display())]
     Document {

@@ -128,7 +128,11 @@ impl SpeedProtocol {
         if self.prompt_tokens < SHORT_PROMPT { self.prompt_tokens } else { SHORT_PROMPT }
     }
 
-    pub(super) fn check(&self, model: &Model) -> Result<(), EvalError> {
+    /// Refuses lengths that a model has no positions for.
+    ///
+    /// # Errors
+    /// [`EvalError::Context`].
+    pub fn check(&self, model: &Model) -> Result<(), EvalError> {
         let tokens = self.prompt_tokens + self.decode_tokens;
         let max_positions = model.spec().max_positions;
         if tokens > max_positions { Err(EvalError::Context { tokens, max_positions }) } else { Ok(()) }

@@ -43,6 +43,14 @@ pub struct SpeedRequest {
 }
 
 impl MeasureRequest {
+    /// Refuses lengths that the model has no positions for.
+    pub(super) fn check(&self, model: &Model) -> Result<(), RunError> {
+        if self.speed.is_some() || self.memory.is_some() {
+            self.protocol(model.spec().max_positions).check(model)?;
+        }
+        Ok(())
+    }
+
     fn protocol(&self, max_positions: usize) -> SpeedProtocol {
         let mut protocol = SpeedProtocol::for_positions(max_positions);
         let Some(asked) = &self.speed else { return protocol };
@@ -163,7 +171,7 @@ pub fn measure_only(
         .iter()
         .map(|dir| Ok(Model::open(Arc::new(Checkpoint::open(dir)?), codecs)?))
         .collect::<Result<Vec<Model>, RunError>>()?;
-    let names: Vec<String> = models.iter().map(|dir| super::name_of(dir)).collect();
+    let names: Vec<String> = models.iter().map(|dir| super::inputs::name_of(dir)).collect();
     let subjects: Vec<Subject<'_>> =
         names.iter().zip(&opened).map(|(name, model)| Subject { name, model }).collect();
     let dirs: Vec<&Path> = models.iter().map(PathBuf::as_path).collect();

@@ -1,6 +1,7 @@
 //! The main job: compress a model by every recipe, measure all beside the original, report.
 
 mod business;
+mod inputs;
 mod measure;
 mod robustness;
 mod samples;
@@ -14,10 +15,9 @@ pub use written::write_report;
 use crate::compress::{CompressOptions, Workshop};
 use crate::error::RunError;
 use crate::observer::Observer;
-use crate::recipe::LoadedRecipe;
-use crate::text::Text;
+use crate::recipe::{CalibrationSpec, LoadedRecipe};
+use inputs::Inputs;
 use samples::Samples;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,10 +25,9 @@ use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::quality::{self, COMPUTE_DTYPE, Quality, Subject};
 use tenuis_eval::report::{self, Compression, Entry, Figures, Items, Machine, Protocol, Report, Requirement};
 use tenuis_eval::size::Size;
-use tenuis_eval::tasks::Task;
-use tenuis_eval::{EvalError, Prices, Weights, Windows};
+use tenuis_eval::{Prices, Weights};
 use tenuis_host::PluginRegistry;
-use tenuis_model::{Model, Tokenizer};
+use tenuis_model::Model;
 
 /// What to evaluate and how.
 #[derive(Clone, Debug)]
@@ -81,83 +80,20 @@ pub fn evaluate(
     codecs: &CodecRegistry,
     observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
-    let mut names = BTreeSet::new();
-    let others: Vec<String> = request.others.iter().map(|dir| name_of(dir)).collect();
-    let all = request.recipes.iter().map(|r| &r.recipe.name).chain(&others);
-    if let Some(twice) = all.into_iter().find(|name| !names.insert(name.as_str())) {
-        return Err(RunError::DuplicateName { name: twice.clone() });
-    }
-    let checkpoint = Arc::new(Checkpoint::open(&request.model)?);
-    let mut warnings = checkpoint.warnings().to_vec();
-    let model = Model::open(checkpoint, codecs)?;
-    warnings.extend_from_slice(model.warnings());
-    let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
-    let max_positions = model.spec().max_positions;
-    let seq_len = request.seq_len.unwrap_or_else(|| max_positions.min(2048));
-    if seq_len > max_positions {
-        return Err(RunError::TooLong { what: "--seq-len", seq_len, max_positions });
-    }
-    observer.begin("tokenising", 0);
-    let data = Text::open(&request.data, &tokenizer)?;
-    let calibration = request.calibration.as_deref().map(|p| Text::open(p, &tokenizer)).transpose()?;
-    let tasks = open_tasks(&request.tasks, &tokenizer, &model)?;
-    observer.end();
-    let windows = Windows::strided(
-        data.data.tokens.len(),
-        seq_len,
-        request.stride.unwrap_or(seq_len),
-        request.max_tokens,
-    )
-    .map_err(EvalError::from)?;
-    if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
-        warnings.push("calibration and evaluation text are the same file: the figures flatter".to_owned());
-    }
+    let inputs = Inputs::open(request, codecs, observer.as_ref())?;
     let workshop =
         Workshop { plugins, codecs, observer: Arc::clone(observer), options: request.compress.clone() };
     for loaded in &request.recipes {
-        workshop.check(&model, loaded, calibration.as_ref())?;
+        workshop.check(&inputs.model, loaded, inputs.calibration.as_ref())?;
     }
-
-    // What is made elsewhere is opened before anything is made here.
-    let mut opened = Vec::with_capacity(others.len());
-    for dir in &request.others {
-        let other = Model::open(Arc::new(Checkpoint::open(dir)?), codecs)?;
-        if other.spec().vocab != model.spec().vocab {
-            let (expected, found) = (model.spec().vocab, other.spec().vocab);
-            return Err(RunError::OtherVocabulary { dir: dir.clone(), expected, found });
-        }
-        let name = name_of(dir);
-        warnings.extend(other.checkpoint().warnings().iter().map(|warning| format!("{name}: {warning}")));
-        warnings.extend(other.warnings().iter().map(|warning| format!("{name}: {warning}")));
-        opened.push(other);
-    }
-
-    let mut candidates = Vec::with_capacity(request.recipes.len() + others.len());
-    let mut calibrated = None;
-    for loaded in &request.recipes {
-        let target = request.out.join(&loaded.recipe.name);
-        let made = workshop.compress(&model, loaded, calibration.as_ref(), &target)?;
-        if made.compression.stages.iter().any(|s| s.calibration_rows > 0) {
-            calibrated = Some(loaded.recipe.calibration);
-        }
-        candidates.push(Made {
-            name: loaded.recipe.name.clone(),
-            recipe: serde_json::to_value(&loaded.recipe).ok(),
-            dir: made.dir,
-            compression: Some(made.compression),
-        });
-    }
-    let mut models = candidates
+    let (candidates, calibrated) = candidates(request, &inputs, &workshop)?;
+    let Inputs { model, data, calibration, tasks, windows, harder, business: of_baseline, others, warnings } =
+        inputs;
+    let mut models = candidates[..request.recipes.len()]
         .iter()
         .map(|c| Ok(Model::open(Arc::new(Checkpoint::open(&c.dir)?), codecs)?))
         .collect::<Result<Vec<Model>, RunError>>()?;
-    models.extend(opened);
-    candidates.extend(others.into_iter().zip(&request.others).map(|(name, dir)| Made {
-        name,
-        recipe: None,
-        dir: dir.clone(),
-        compression: None,
-    }));
+    models.extend(others.into_iter().map(|(_, other)| other));
 
     let mut subjects = vec![Subject { name: "baseline", model: &model }];
     let names = candidates.iter().map(|c| c.name.as_str());
@@ -171,10 +107,6 @@ pub fn evaluate(
     for ((subject, quality), samples) in subjects.iter().zip(&mut qualities).zip(samples.each()) {
         quality.tasks = measure::tasks(&tasks, *subject, samples, observer.as_ref())?;
     }
-    let harder = request.robustness.texts(&data, &tokenizer, windows, max_positions, request.max_tokens)?;
-    for note in &harder.notes {
-        warnings.push(note.clone());
-    }
     let found = robustness::measure(&subjects, &harder, observer.as_ref())?;
     for ((quality, samples), (found, windows)) in qualities.iter_mut().zip(samples.each()).zip(found) {
         quality.robustness = found;
@@ -182,7 +114,8 @@ pub fn evaluate(
     }
     let dirs: Vec<&Path> =
         std::iter::once(request.model.as_path()).chain(candidates.iter().map(|c| c.dir.as_path())).collect();
-    for (quality, dir) in qualities.iter_mut().zip(&dirs) {
+    qualities[0].business = of_baseline;
+    for (quality, dir) in qualities.iter_mut().zip(&dirs).skip(1) {
         quality.business = business::measure(&request.business, dir)?;
     }
 
@@ -220,6 +153,7 @@ pub fn evaluate(
     samples.write(&request.out, entries.iter().map(|entry| entry.name.as_str()))?;
     let baseline = entries.remove(0);
     let calibration = calibrated.zip(calibration.as_ref()).and_then(|(spec, text)| {
+        let max_positions = model.spec().max_positions;
         crate::calibration::Calibration::of(text, spec, max_positions).ok().map(|c| c.source().clone())
     });
     Ok(Report {
@@ -254,21 +188,33 @@ struct Made {
     compression: Option<Compression>,
 }
 
-/// What a checkpoint that was made elsewhere is called.
-fn name_of(dir: &Path) -> String {
-    dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
-}
-
-/// Reads and checks every task.
-fn open_tasks(paths: &[PathBuf], tokenizer: &Tokenizer, model: &Model) -> Result<Vec<Task>, RunError> {
-    let mut names = BTreeSet::new();
-    let mut tasks = Vec::with_capacity(paths.len());
-    for path in paths {
-        let task = Task::open(path, tokenizer, model).map_err(EvalError::from)?;
-        if !names.insert(task.name().to_owned()) {
-            return Err(RunError::DuplicateTask { name: task.name().to_owned() });
+/// Makes a candidate by every recipe, then names those that are there already; and how techniques were calibrated, where any was.
+fn candidates(
+    request: &EvalRequest,
+    inputs: &Inputs,
+    workshop: &Workshop<'_>,
+) -> Result<(Vec<Made>, Option<CalibrationSpec>), RunError> {
+    let mut candidates = Vec::with_capacity(request.recipes.len() + inputs.others.len());
+    let mut calibrated = None;
+    for loaded in &request.recipes {
+        let target = request.out.join(&loaded.recipe.name);
+        let made = workshop.compress(&inputs.model, loaded, inputs.calibration.as_ref(), &target)?;
+        if made.compression.stages.iter().any(|s| s.calibration_rows > 0) {
+            calibrated = Some(loaded.recipe.calibration);
         }
-        tasks.push(task);
+        candidates.push(Made {
+            name: loaded.recipe.name.clone(),
+            recipe: serde_json::to_value(&loaded.recipe).ok(),
+            dir: made.dir,
+            compression: Some(made.compression),
+        });
     }
-    Ok(tasks)
+    let others = inputs.others.iter().zip(&request.others);
+    candidates.extend(others.map(|((name, _), dir)| Made {
+        name: name.clone(),
+        recipe: None,
+        dir: dir.clone(),
+        compression: None,
+    }));
+    Ok((candidates, calibrated))
 }

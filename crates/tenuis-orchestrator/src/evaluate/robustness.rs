@@ -3,12 +3,17 @@
 use crate::error::RunError;
 use crate::observer::Observer;
 use crate::text::Text;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tenuis_eval::quality::{self, Quality, Robustness, Subject, WindowScore};
 use tenuis_eval::robustness::{PERTURBED_WORDS, perturb};
 use tenuis_eval::{EvalError, Windows};
 use tenuis_model::Tokenizer;
+
+/// The result of misspelt text.
+const MISSPELT: &str = "misspelt";
+/// The result of the longest windows.
+const LONG_CONTEXT: &str = "long_context";
 
 /// Which harder texts models are given.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +46,13 @@ impl RobustnessRequest {
         max_tokens: Option<usize>,
     ) -> Result<Harder, RunError> {
         let mut harder = Harder::default();
+        let mut names = BTreeSet::from([MISSPELT.to_owned(), LONG_CONTEXT.to_owned()]);
         for path in &self.texts {
             let text = Text::open(path, tokenizer)?;
             let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            if !names.insert(name.clone()) {
+                return Err(RunError::DuplicateText { name });
+            }
             let windows =
                 Windows::strided(text.data.tokens.len(), windows.seq_len(), windows.stride(), max_tokens);
             harder.texts.push((name, text, windows.map_err(EvalError::from)?));
@@ -56,13 +65,13 @@ impl RobustnessRequest {
                 let text = Text::of(data.path.clone(), &wrong, tokenizer)?;
                 let found =
                     Windows::strided(text.data.tokens.len(), windows.seq_len(), windows.stride(), max_tokens);
-                harder.texts.push(("misspelt".to_owned(), text, found.map_err(EvalError::from)?));
+                harder.texts.push((MISSPELT.to_owned(), text, found.map_err(EvalError::from)?));
             }
         }
         if self.long_context {
             match Windows::of(data.data.tokens.len(), max_positions, max_tokens) {
                 Ok(long) if max_positions > windows.seq_len() => {
-                    harder.texts.push(("long_context".to_owned(), data.clone(), long));
+                    harder.texts.push((LONG_CONTEXT.to_owned(), data.clone(), long));
                 }
                 _ => harder.notes.push(format!(
                     "long context was not measured: the windows of {} tokens are all that the model's {max_positions} \
