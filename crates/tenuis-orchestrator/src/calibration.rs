@@ -1,10 +1,10 @@
 //! Token batches that techniques are calibrated on.
 
 use crate::error::RunError;
-use crate::recipe::CalibrationSpec;
 use crate::text::Text;
 use tenuis_eval::Windows;
 use tenuis_eval::report::CalibrationSource;
+use tenuis_recipe::CalibrationSpec;
 
 /// A batch holds about so many tokens: enough for matrix products to run at full speed, small beside a Hessian.
 const BATCH_TOKENS: usize = 2048;

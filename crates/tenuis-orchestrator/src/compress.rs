@@ -3,7 +3,6 @@
 use crate::calibration::Calibration;
 use crate::error::RunError;
 use crate::observer::Observer;
-use crate::recipe::LoadedRecipe;
 use crate::registry;
 use crate::stage::model_scope::{self, ModelInputs};
 use crate::stage::{self, Forms, StageJob};
@@ -16,6 +15,7 @@ use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::report::{Compression, StageRecord};
 use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
+use tenuis_recipe::LoadedRecipe;
 use tenuis_spec::DecoderSpec;
 
 /// What a compression run works with.

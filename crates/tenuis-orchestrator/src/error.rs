@@ -1,6 +1,5 @@
 //! What can stop a run.
 
-use crate::recipe::RecipeError;
 use std::io;
 use std::path::PathBuf;
 use tenuis_core::{CheckpointError, StorageError, TensorError, WeightError};
@@ -9,6 +8,7 @@ use tenuis_export::ExportError;
 use tenuis_host::{PluginError, SchemaProblem};
 use tenuis_linalg::StatsError;
 use tenuis_model::{ModelError, TokenizerError};
+use tenuis_recipe::RecipeError;
 use thiserror::Error;
 
 /// A run that stopped; nothing partial is left at the output path.

@@ -9,7 +9,6 @@ mod error;
 mod evaluate;
 mod export;
 mod observer;
-mod recipe;
 mod registry;
 mod round_trip;
 mod stage;
@@ -24,13 +23,15 @@ pub use evaluate::{
 };
 pub use export::{Exported, export};
 pub use observer::{Observer, Silent};
-pub use recipe::{
-    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, StageData, Targets,
-    builtin_recipes,
-};
 pub use round_trip::RoundTrip;
 /// The formats of other programs.
 pub use tenuis_export as formats;
 /// The plugin loader.
 pub use tenuis_host as plugin;
+/// Recipes as they are written.
+pub use tenuis_recipe as recipe;
+pub use tenuis_recipe::{
+    BlockSelector, CalibrationSpec, LoadedRecipe, Origin, Recipe, RecipeError, Stage, StageData, Targets,
+    builtin_recipes,
+};
 pub use text::Text;

@@ -1,10 +1,10 @@
 //! Finding the technique that a recipe names.
 
 use crate::error::{RunError, schema_problem};
-use crate::recipe::LoadedRecipe;
 use serde_json::Value;
 use std::fmt::Write;
 use tenuis_host::{PluginError, PluginRegistry, Technique};
+use tenuis_recipe::LoadedRecipe;
 
 /// Looks every stage's technique up and checks its options against the technique's own schema, before any work.
 ///

@@ -15,7 +15,6 @@ pub use written::write_report;
 use crate::compress::{CompressOptions, Workshop};
 use crate::error::RunError;
 use crate::observer::Observer;
-use crate::recipe::{CalibrationSpec, LoadedRecipe};
 use inputs::Inputs;
 use samples::Samples;
 use std::path::{Path, PathBuf};
@@ -28,6 +27,7 @@ use tenuis_eval::size::Size;
 use tenuis_eval::{Prices, Weights};
 use tenuis_host::PluginRegistry;
 use tenuis_model::Model;
+use tenuis_recipe::{CalibrationSpec, LoadedRecipe};
 
 /// What to evaluate and how.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
 //! In what forms the weights of a model may be between the stages of a recipe.
 
 use crate::error::RunError;
-use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tenuis_core::{CodecRegistry, StoredWeights};
 use tenuis_host::{NoEvents, PluginError, Scope, Technique};
 use tenuis_model::Model;
+use tenuis_recipe::{LoadedRecipe, ResolvedTargets};
 
 /// A Linear and the form of its weight.
 struct Form {

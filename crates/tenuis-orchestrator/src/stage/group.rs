@@ -7,7 +7,6 @@ use super::needs_data;
 use super::stream::Stream;
 use crate::compress::Workshop;
 use crate::error::RunError;
-use crate::recipe::{ResolvedTargets, Stage};
 use candle_core::Tensor as Activations;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,6 +14,7 @@ use tenuis_core::{DType, Representation, Tensor, Weight};
 use tenuis_host::{Capabilities, GroupInput, GroupOutput, Job, LinearInput, Moments};
 use tenuis_linalg::LayerStats;
 use tenuis_model::{Block, ModelError};
+use tenuis_recipe::{ResolvedTargets, Stage};
 use tenuis_spec::LinearSpec;
 
 /// Rows that are decoded at a time to look at every value.

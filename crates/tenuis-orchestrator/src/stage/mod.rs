@@ -16,7 +16,6 @@ mod walk;
 use crate::calibration::Calibration;
 use crate::compress::Workshop;
 use crate::error::RunError;
-use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use crate::round_trip::Witness;
 pub(crate) use config::has_folded;
 use config::{Kept, Outcome};
@@ -32,6 +31,7 @@ use tenuis_eval::report::StageRecord;
 use tenuis_host::{Capabilities, HostEvents, Technique};
 use tenuis_linalg::StatsNeeds;
 use tenuis_model::{Block, Model};
+use tenuis_recipe::{LoadedRecipe, ResolvedTargets};
 use tenuis_spec::{InputGroup, LayerSpec, LinearSpec};
 pub(crate) use walk::walk;
 

@@ -3,12 +3,12 @@
 use super::needs_data;
 use crate::compress::Workshop;
 use crate::error::RunError;
-use crate::recipe::{LoadedRecipe, ResolvedTargets};
 use std::ops::Range;
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
 use tenuis_host::{Scope, Technique};
 use tenuis_model::Model;
+use tenuis_recipe::{LoadedRecipe, ResolvedTargets};
 use tenuis_spec::{DecoderSpec, LayerSpec};
 
 /// The stages from `first` on that one pass of the calibration text serves: those that follow each other, look at

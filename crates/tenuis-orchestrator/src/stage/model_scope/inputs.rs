@@ -2,13 +2,13 @@
 
 use crate::compress::Workshop;
 use crate::error::RunError;
-use crate::recipe::{LoadedRecipe, Targets};
 use crate::text::Text;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;
 use tenuis_host::{Scope, Technique, TokenSequences};
 use tenuis_model::{Model, Tokenizer};
+use tenuis_recipe::{LoadedRecipe, Targets};
 
 /// Tokens of the pieces in which a text is handed over; techniques cut it as they like.
 const PIECE: usize = 256;

@@ -9,7 +9,6 @@ use super::super::config::rank_warning;
 use super::super::stream::Stream;
 use crate::compress::Workshop;
 use crate::error::RunError;
-use crate::recipe::LoadedRecipe;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +17,7 @@ use tenuis_core::{Checkpoint, CheckpointError, CheckpointWriter, DType, Tensor, 
 use tenuis_host::{NoEvents, Scope, Statistics, Technique};
 use tenuis_linalg::{LayerStats, StatsNeeds};
 use tenuis_model::Model;
+use tenuis_recipe::LoadedRecipe;
 use tenuis_spec::{InputGroup, Role};
 
 /// What was measured.

@@ -1,14 +1,7 @@
-//! Recipes: a name, a seed and the stages that turn a checkpoint into a smaller one.
+//! What a recipe says.
 
-mod builtin;
-mod origin;
-mod targets;
-
-pub use builtin::builtin_recipes;
-pub use origin::{Origin, RecipeError};
-pub(crate) use targets::ResolvedTargets;
-pub use targets::{BlockSelector, Targets};
-
+use crate::{Origin, RecipeError, Targets};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -16,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// What to do with a checkpoint, as a TOML file says it.
 ///
 /// ```
-/// use tenuis_orchestrator::LoadedRecipe;
+/// use tenuis_recipe::LoadedRecipe;
 /// let loaded = LoadedRecipe::parse(
 ///     "mine.toml",
 ///     r#"
@@ -31,9 +24,9 @@ use std::path::{Path, PathBuf};
 ///
 /// let wrong = LoadedRecipe::parse("bad.toml", "name = \"x\"\nstagez = []").unwrap_err();
 /// assert!(wrong.to_string().starts_with("bad.toml:2: "));
-/// # Ok::<(), tenuis_orchestrator::RecipeError>(())
+/// # Ok::<(), tenuis_recipe::RecipeError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Names the candidate and its directory: letters, digits, `-`, `_` and `.`.
@@ -41,18 +34,77 @@ pub struct Recipe {
     /// A sentence for the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The recipe that this one changes: the name of a built-in one, or a file relative to this one. Its keys stand where
+    /// this recipe has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
     /// Seeds whatever a technique draws at random.
     #[serde(default)]
     pub seed: u64,
     /// How much calibration text is used.
     #[serde(default)]
     pub calibration: CalibrationSpec,
+    /// Conditions that have to hold after every stage, such as `perplexity <= 1.03x baseline`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
+    /// What becomes of the stages behind one whose every rung failed.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
+    /// What a search may vary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSpec>,
     /// The techniques, in the order in which they are applied.
     pub stages: Vec<Stage>,
 }
 
+/// What becomes of a recipe when every rung of a stage's ladder has failed its gates; the stage itself is rolled back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The recipe ends with what the last good stage made.
+    #[default]
+    Stop,
+    /// The stage is left out, and the next one goes on from the last good one.
+    Skip,
+}
+
+impl OnFailure {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a search varies, and how it looks for the best.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchSpec {
+    /// How trials are chosen: `grid`, `random`, `halving` or `hyperband`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// How many trials at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trials: Option<usize>,
+    /// The options by name: a list of values, or a range `{ from, to, steps, scale, integer }`. A text `$NAME` in a
+    /// stage's technique, options or targets stands for the value that a trial has chosen.
+    pub axes: Map<String, Value>,
+}
+
+/// A more careful way to do a stage, tried when the one before it failed the gates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rung {
+    /// Names the rung in reports; by default what it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Another technique; its options are then those of the rung alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub technique: Option<String>,
+    /// Options that take the place of the stage's own.
+    pub options: Map<String, Value>,
+}
+
 /// How much calibration text the stages of a recipe see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationSpec {
     /// Windows, evenly spaced over the text; fewer where the text is shorter. Published GPTQ runs use 128.
@@ -69,7 +121,7 @@ impl Default for CalibrationSpec {
 }
 
 /// One technique with its options.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The technique's name, as `tenuis plugins list` shows it.
@@ -84,6 +136,22 @@ pub struct Stage {
     /// groups already compressed. Costs one more pass over the block per group.
     #[serde(default)]
     pub true_sequential: bool,
+    /// Conditions that have to hold after this stage, beside those of the recipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
+    /// Conditions that every group of Linears has to meet by itself, such as `relative_error <= 0.05`: a group that does
+    /// not is done again by the next rung, and left as it was when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_gates: Vec<String>,
+    /// More careful ways to do this stage, the boldest first, tried in turn when a gate fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<Rung>,
+    /// As the recipe's own, for this stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// In a search: the stage is part of those trials only whose choices are among these, by axis.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub only_if: Map<String, Value>,
     /// The checkpoint that a technique of the model scope learns from; by default the model as it was given. A path is
     /// relative to the recipe's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +162,7 @@ pub struct Stage {
 }
 
 /// The texts of a stage; paths are relative to the recipe's file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageData {
     /// What is trained on; by default the calibration text.

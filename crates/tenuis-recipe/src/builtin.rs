@@ -1,14 +1,14 @@
 //! The recipes that run when none is given.
 
-use super::{LoadedRecipe, RecipeError};
+use crate::{LoadedRecipe, RecipeError};
 
 /// The texts, in the order in which they run.
 const RECIPES: [(&str, &str); 5] = [
-    ("built-in recipe f16", include_str!("../../recipes/f16.toml")),
-    ("built-in recipe int8-rtn", include_str!("../../recipes/int8-rtn.toml")),
-    ("built-in recipe int4-rtn", include_str!("../../recipes/int4-rtn.toml")),
-    ("built-in recipe int4-gptq", include_str!("../../recipes/int4-gptq.toml")),
-    ("built-in recipe distilled", include_str!("../../recipes/distilled.toml")),
+    ("built-in recipe f16", include_str!("../recipes/f16.toml")),
+    ("built-in recipe int8-rtn", include_str!("../recipes/int8-rtn.toml")),
+    ("built-in recipe int4-rtn", include_str!("../recipes/int4-rtn.toml")),
+    ("built-in recipe int4-gptq", include_str!("../recipes/int4-gptq.toml")),
+    ("built-in recipe distilled", include_str!("../recipes/distilled.toml")),
 ];
 
 /// The recipes `f16`, `int8-rtn`, `int4-rtn`, `int4-gptq` and `distilled`.

@@ -1,14 +1,15 @@
 //! Which weights a stage works on.
 
-use super::{Origin, RecipeError};
+use crate::{Origin, RecipeError};
 use globset::{Glob, GlobMatcher};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A choice of weights by name pattern and block.
 ///
 /// Patterns are globs over module names such as `model.layers.3.mlp.down_proj` (`*` also crosses dots). Without
 /// `include` every Linear of every block is chosen; the head only where `head = true`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Targets {
     /// Names must match one of these, if there are any.
@@ -26,7 +27,7 @@ pub struct Targets {
 }
 
 /// One block, or a range `"from..to"` without its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum BlockSelector {
     /// A block by its index.
