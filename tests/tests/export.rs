@@ -56,8 +56,7 @@ fn compressed(model: &Path, options: &str, target: &Path) {
     let plugins = PluginRegistry::discover(&[plugin_dir()]).unwrap();
     let codecs = CodecRegistry::builtin();
     let observer = Arc::new(Silent);
-    let workshop =
-        Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
+    let workshop = Workshop::new(&plugins, &codecs, observer, CompressOptions::default());
     let text = format!("name = \"r\"\n[[stages]]\ntechnique = \"rtn\"\n[stages.options]\n{options}\n");
     let file = target.with_extension("toml");
     fs::write(&file, text).unwrap();

@@ -43,8 +43,7 @@ fn compress(fixture: &Fixture, name: &str, stages: &str) -> PathBuf {
     let plugins = PluginRegistry::discover(&[plugin_dir()]).unwrap();
     let codecs = CodecRegistry::builtin();
     let observer = Arc::new(Silent);
-    let workshop =
-        Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
+    let workshop = Workshop::new(&plugins, &codecs, observer, CompressOptions::default());
     let model = open(&fixture.model);
     let tokenizer = Tokenizer::from_dir(&fixture.model, model.spec().vocab).unwrap();
     let text = Text::open(&fixture.calib, &tokenizer).unwrap();

@@ -71,8 +71,7 @@ fn compress_and_reload(fixture: &Fixture, recipe: &LoadedRecipe, text: &Text) ->
     let plugins = PluginRegistry::discover(&[plugin_dir()]).unwrap();
     let codecs = CodecRegistry::builtin();
     let observer = Arc::new(Silent);
-    let workshop =
-        Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
+    let workshop = Workshop::new(&plugins, &codecs, observer, CompressOptions::default());
     let target = fixture.path(&recipe.recipe.name);
     workshop.compress(&open(&fixture.model), recipe, Some(text), &target).unwrap();
     // A copy of the directory under another name is as good as the directory.
@@ -145,12 +144,7 @@ fn cast_rounds_every_tensor() {
         let text = Text::open(&fixture.calib, &tokenizer).unwrap();
         let plugins = PluginRegistry::discover(&[plugin_dir()]).unwrap();
         let codecs = CodecRegistry::builtin();
-        let workshop = Workshop {
-            plugins: &plugins,
-            codecs: &codecs,
-            observer: Arc::new(Silent),
-            options: CompressOptions::default(),
-        };
+        let workshop = Workshop::new(&plugins, &codecs, Arc::new(Silent), CompressOptions::default());
         let target = fixture.path("bf16");
         let recipe = recipe("cast", "{ \"dtype\": \"bf16\" }");
         workshop.compress(&model, &recipe, Some(&text), &target).unwrap();

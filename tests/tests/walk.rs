@@ -39,8 +39,7 @@ fn compress(fixture: &Fixture, name: &str, stages: &[String]) -> (Vec<String>, C
     let (plugins, codecs) = (PluginRegistry::discover(&[plugin_dir()]).unwrap(), CodecRegistry::builtin());
     let phases = Arc::new(Phases::default());
     let observer: Arc<dyn Observer> = phases.clone();
-    let workshop =
-        Workshop { plugins: &plugins, codecs: &codecs, observer, options: CompressOptions::default() };
+    let workshop = Workshop::new(&plugins, &codecs, observer, CompressOptions::default());
     let model = open(&fixture.model);
     let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab).unwrap();
     let text = Text::open(&fixture.calib, &tokenizer).unwrap();

@@ -97,9 +97,12 @@ impl From<RunError> for Failure {
             RunError::Storage(e) => storage_code(e),
             RunError::Model(e) => model_code(e),
             RunError::Export(e) => export_code(e),
-            RunError::RoundTrip { .. } | RunError::Page(_) => Code::Output,
+            RunError::RoundTrip { .. } | RunError::Page(_) | RunError::Ledger(_) | RunError::Busy { .. } => {
+                Code::Output
+            }
+            RunError::NothingPassed { .. } => Code::Requirement,
             RunError::Eval(e) => eval_code(e),
-            RunError::Recipe(_) | RunError::DuplicateName { .. } => Code::Recipe,
+            RunError::Recipe(_) | RunError::DuplicateName { .. } | RunError::Gate { .. } => Code::Recipe,
             RunError::Technique { .. }
             | RunError::Plugin(_)
             | RunError::NewConfig { .. }
@@ -115,6 +118,7 @@ impl From<RunError> for Failure {
             | RunError::Tensor { .. }
             | RunError::TooLittleCalibration { .. } => Code::Input,
             RunError::NoCalibration { .. }
+            | RunError::NoGateText { .. }
             | RunError::BusinessForm { .. }
             | RunError::NoTrainingText { .. }
             | RunError::TooLong { .. }

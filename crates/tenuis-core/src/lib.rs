@@ -16,6 +16,7 @@ pub mod weight;
 pub use bytes::Bytes;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointWriter, Manifest, TensorInfo, WriterOptions, Written,
+    link_checkpoint,
 };
 pub use dtype::{DType, StoredType};
 pub use storage::{StorageError, StoredWeights, quantization_config_for};

@@ -94,6 +94,13 @@ impl Windows {
         Ok(Self { seq_len, stride, whole, used })
     }
 
+    /// A share of these windows, evenly spaced, but one at least.
+    #[must_use]
+    pub fn thinned(self, share: f64) -> Self {
+        let used = (share.clamp(0.0, 1.0) * self.used as f64).ceil() as usize;
+        Self { used: used.clamp(1, self.used.max(1)), ..self }
+    }
+
     /// The first token of every window.
     pub fn starts(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
         let Self { stride, whole, used, .. } = *self;

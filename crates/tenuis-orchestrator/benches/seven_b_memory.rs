@@ -60,7 +60,7 @@ fn main() {
     assert_eq!(CALIBRATION_TOKENS % SEQ_LEN, 0);
     let mut options = CompressOptions::default();
     options.fresh = true;
-    let workshop = Workshop { plugins: &plugins, codecs: &codecs, observer: Arc::new(Silent), options };
+    let workshop = Workshop::new(&plugins, &codecs, Arc::new(Silent), options);
     let recipe = LoadedRecipe::parse("bench", RECIPE).unwrap();
     let started = Instant::now();
     let target = root.join("tenuis-bench-7b-int4");

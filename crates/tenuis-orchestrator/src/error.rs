@@ -273,9 +273,83 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// Gates left nothing of a recipe.
+    #[error("recipe {recipe}: no stage passed its gates, so there is nothing to write: {reason}")]
+    NothingPassed {
+        /// The recipe.
+        recipe: String,
+        /// Why the last stage did not pass.
+        reason: String,
+    },
+    /// A gate asks for a quality and there is no text to measure it on.
+    #[error(
+        "recipe {recipe} has the gate \"{requirement}\", and nothing to measure it on; pass --gate-data FILE.txt, or run it with eval"
+    )]
+    NoGateText {
+        /// The recipe.
+        recipe: String,
+        /// The gate.
+        requirement: String,
+    },
+    /// A gate asks for what gates do not measure.
+    #[error("recipe {recipe}: gate \"{requirement}\": {problem}")]
+    Gate {
+        /// The recipe.
+        recipe: String,
+        /// The gate.
+        requirement: String,
+        /// Why it cannot be decided.
+        problem: String,
+    },
+    /// Another run works on the same output.
+    #[error("{}: another run is writing there; wait for it, or choose another directory", dir.display())]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The ledger of runs cannot be read or written.
+    #[error(transparent)]
+    Ledger(#[from] tenuis_plan::ledger::LedgerError),
     /// The run was asked to stop.
     #[error("cancelled; nothing was written to the output path")]
     Cancelled,
+}
+
+impl RunError {
+    /// Whether somebody asked the run to stop.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::Paused { .. }
+                | Self::Plugin(PluginError::Cancelled { .. })
+                | Self::Technique { source: PluginError::Cancelled { .. }, .. }
+        )
+    }
+
+    /// Whether the error is one of what was tried, so that something else may go well: a technique that fails, numbers that
+    /// do not allow it, too little memory or disk for it. What is wrong with the input or the recipe is wrong for all.
+    pub fn ends_an_attempt(&self) -> bool {
+        match self {
+            Self::Technique { .. }
+            | Self::Plugin(_)
+            | Self::Unsupported { .. }
+            | Self::NewConfig { .. }
+            | Self::RoundTrip { .. }
+            | Self::NonFiniteActivations { .. }
+            | Self::Statistics { .. }
+            | Self::TooLittleMemory { .. }
+            | Self::Eval(_)
+            | Self::Weight { .. }
+            | Self::NothingPassed { .. } => !self.is_cancelled(),
+            Self::Checkpoint(error) => {
+                matches!(error, CheckpointError::NoSpace { .. } | CheckpointError::Io { .. })
+            }
+            // A recipe that a search made may ask for what its model does not have.
+            Self::Recipe(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Joins what a plugin's schema found into one message for a recipe's line.

@@ -8,10 +8,14 @@ mod compress;
 mod error;
 mod evaluate;
 mod export;
+mod gate;
+mod lock;
+mod log;
 mod observer;
 mod registry;
 mod round_trip;
 mod stage;
+mod store;
 mod text;
 
 pub use calibration::Calibration;
@@ -22,8 +26,12 @@ pub use evaluate::{
     measure_only, write_report,
 };
 pub use export::{Exported, export};
+pub use gate::Gatekeeper;
+pub use lock::OutputLock;
+pub use log::{LEDGER_FILE, RunLog};
 pub use observer::{Observer, Silent};
 pub use round_trip::RoundTrip;
+pub use store::{Collected, StageStore, StoreEntry};
 /// The formats of other programs.
 pub use tenuis_export as formats;
 /// The plugin loader.

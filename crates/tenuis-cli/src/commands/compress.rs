@@ -26,12 +26,7 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
         }
         None => None,
     };
-    let workshop = Workshop {
-        plugins: &plugins,
-        codecs: &codecs,
-        observer: Arc::new(Terminal::new()),
-        options: compress_options(&args.work),
-    };
+    let workshop = Workshop::new(&plugins, &codecs, Arc::new(Terminal::new()), compress_options(&args.work));
     workshop.check(&model, &recipe, calibration.as_ref())?;
     if let Some(parent) = args.out.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|e| Failure::output(parent, e))?;

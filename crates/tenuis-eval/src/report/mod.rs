@@ -10,7 +10,7 @@ pub use figures::{Compressed, Figures, Items, Retention, SpeedUp};
 pub use markdown::bytes;
 pub use measurement::{MEASUREMENT_SCHEMA, MeasuredModel, Measurement};
 pub use merge::MergeError;
-pub use requirement::{Holds, Judged, Judgement, Requirement, RequirementError};
+pub use requirement::{Holds, Judged, Judgement, Needs, Requirement, RequirementError, figure};
 
 use crate::memory::Memory;
 use crate::quality::Quality;

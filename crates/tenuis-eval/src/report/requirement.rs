@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use tenuis_metrics::Direction;
+use tenuis_plan::gate::{Condition, Evidence, Limit};
 use thiserror::Error;
 
 /// The figures that a condition can be about, beside those with a name of their own after a dot ([`NAMED`]).
@@ -38,6 +40,21 @@ const FIGURES: [&str; 25] = [
 
 /// What names of figures begin with that go on with the name of a task or the like. `retention` is in percent.
 const NAMED: [&str; 4] = ["task.", "retention.", "robustness.", "business."];
+
+/// The figures that a clock is needed for.
+const SPEEDS: [&str; 11] = [
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "samples_per_s",
+    "decode_p50",
+    "decode_p90",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
+    "joules_per_token",
+];
 
 /// A condition on a figure: `perplexity <= 1.03x baseline`, `bytes <= 4e6`, `task.facts >= 0.9`.
 ///
@@ -74,6 +91,14 @@ pub enum RequirementError {
     Form {
         /// The text.
         text: String,
+    },
+    /// It is about something that is not known where it stands.
+    #[error("{figure:?} is not known here; known is {known}")]
+    OtherFigure {
+        /// What it is about.
+        figure: String,
+        /// What it can be about.
+        known: String,
     },
     /// It is about something that reports do not have.
     #[error("{figure:?} is no figure of a report; known are {}, and task.NAME", FIGURES.join(", "))]
@@ -117,7 +142,106 @@ pub enum Holds {
     Undecided,
 }
 
+/// What has to be measured for a figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The tasks.
+    pub tasks: bool,
+    /// Speed.
+    pub speed: bool,
+    /// Memory, by a process of its own.
+    pub memory: bool,
+    /// What only a whole evaluation has: harder texts, the user's own commands, starts of processes.
+    pub evaluation: bool,
+}
+
 impl Requirement {
+    /// Reads a condition on one of the given figures, which reports need not have.
+    ///
+    /// # Errors
+    /// [`RequirementError`].
+    pub fn about(text: &str, figures: &[&str]) -> Result<Self, RequirementError> {
+        let requirement = Self::parts(text)?;
+        if figures.contains(&requirement.figure.as_str()) {
+            return Ok(requirement);
+        }
+        let known = figures.join(", ");
+        Err(RequirementError::OtherFigure { figure: requirement.figure, known })
+    }
+
+    /// The figure that the condition is about.
+    pub fn figure(&self) -> &str {
+        &self.figure
+    }
+
+    /// What has to be measured to decide it, beside the perplexity and the bytes that are always known.
+    pub fn needs(&self) -> Needs {
+        let kind = self.figure.split_once('.').map(|(kind, name)| (kind, name));
+        let figure = match kind {
+            Some(("retention", name)) => name,
+            _ => self.figure.as_str(),
+        };
+        let named = figure.split_once('.').map(|(kind, _)| kind);
+        Needs {
+            tasks: named == Some("task"),
+            evaluation: matches!(named, Some("robustness" | "business")) || figure == "cold_start_ms",
+            memory: figure == "peak_memory",
+            speed: SPEEDS.contains(&figure),
+        }
+    }
+
+    /// The limit in the figure's unit, given the baseline's figure.
+    pub fn limit(&self, baseline: Option<f64>) -> Limit {
+        let number = match (self.of_baseline, baseline) {
+            (false, _) => self.number,
+            (true, Some(baseline)) => self.number * baseline,
+            (true, None) => return Limit::Unknown,
+        };
+        match self.comparison {
+            Comparison::Less => Limit::Below(number),
+            Comparison::AtMost => Limit::AtMost(number),
+            Comparison::Greater => Limit::Above(number),
+            Comparison::AtLeast => Limit::AtLeast(number),
+        }
+    }
+
+    /// Holds a candidate against the condition with all that is known of its figure: a quality with its confidence interval, by
+    /// the paired bootstrap of the candidate's [`Figures`](super::Figures), so that a gate can ask for the worse bound.
+    ///
+    /// `kl` is the interval of the mean divergence, which is no retention: the baseline's own is 0.
+    pub fn condition(&self, baseline: &Entry, candidate: &Entry, kl: Option<(f64, f64)>) -> Condition {
+        let limit = self.limit(figure(baseline, &self.figure));
+        let evidence = match (figure(candidate, &self.figure), self.interval(baseline, candidate, kl)) {
+            (None, _) => Evidence::Missing,
+            (Some(value), Some((low, high))) => {
+                Evidence::Interval { value, low: low.min(value), high: high.max(value) }
+            }
+            (Some(value), None) => Evidence::Exact(value),
+        };
+        Condition::new(&self.to_string(), limit, evidence)
+    }
+
+    /// The confidence interval of a quality; nothing for what is counted or timed.
+    fn interval(&self, baseline: &Entry, candidate: &Entry, kl: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        if self.figure == "kl_mean" {
+            return kl;
+        }
+        let retention = &candidate.figures.as_ref()?.retention;
+        if let Some(name) = self.figure.strip_prefix("retention.") {
+            let kept = retention.get(name)?;
+            let difference = kept.difference.as_ref()?;
+            let percent = |value: f64| match kept.direction {
+                Direction::HigherIsBetter => 100.0 * value / kept.baseline,
+                Direction::LowerIsBetter => 100.0 * kept.baseline / value,
+            };
+            let (a, b) = (percent(kept.baseline + difference.low), percent(kept.baseline + difference.high));
+            return Some((a.min(b), a.max(b)));
+        }
+        let difference = retention.get(&self.figure)?.difference.as_ref()?;
+        let of_baseline = figure(baseline, &self.figure)?;
+        Some((of_baseline + difference.low, of_baseline + difference.high))
+    }
+
     /// Holds candidates against the condition.
     pub fn judge(&self, baseline: &Entry, candidates: &[Entry]) -> Judged {
         let limit = if self.of_baseline {
@@ -142,7 +266,7 @@ impl Requirement {
 const MILLI: f64 = 1e3;
 
 /// A figure of an entry; nothing where it was not measured or is not finite.
-fn figure(entry: &Entry, name: &str) -> Option<f64> {
+pub fn figure(entry: &Entry, name: &str) -> Option<f64> {
     let (quality, size, speed) = (&entry.quality, &entry.size, entry.speed.as_ref());
     let value = match name {
         "perplexity" => quality.perplexity.value,
@@ -202,6 +326,18 @@ impl FromStr for Requirement {
     type Err = RequirementError;
 
     fn from_str(text: &str) -> Result<Self, RequirementError> {
+        let requirement = Self::parts(text)?;
+        let figure = &requirement.figure;
+        if !FIGURES.contains(&figure.as_str()) && !NAMED.iter().any(|named| figure.starts_with(named)) {
+            return Err(RequirementError::Figure { figure: figure.clone() });
+        }
+        Ok(requirement)
+    }
+}
+
+impl Requirement {
+    /// The parts of a condition, whatever it is about.
+    fn parts(text: &str) -> Result<Self, RequirementError> {
         let form = || RequirementError::Form { text: text.to_owned() };
         let found = Comparison::ALL.into_iter().find_map(|(sign, comparison)| {
             text.split_once(sign).map(|(figure, rest)| (figure.trim(), comparison, rest.trim()))
@@ -216,10 +352,12 @@ impl FromStr for Requirement {
             None => (rest, false),
         };
         let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(form)?;
-        if !FIGURES.contains(&figure) && !NAMED.iter().any(|named| figure.starts_with(named)) {
-            return Err(RequirementError::Figure { figure: figure.to_owned() });
-        }
-        Ok(Self { figure: figure.to_owned(), comparison, number, of_baseline })
+        // The plural is what one says.
+        let figure = match figure.strip_prefix("tasks.") {
+            Some(name) => format!("task.{name}"),
+            None => figure.to_owned(),
+        };
+        Ok(Self { figure, comparison, number, of_baseline })
     }
 }
 

@@ -98,15 +98,15 @@ impl MemoryProbe {
 
 /// What was measured of models, in their order.
 #[derive(Debug)]
-pub(super) struct Resources {
-    pub(super) protocol: SpeedProtocol,
-    pub(super) speeds: Vec<Option<Speed>>,
-    pub(super) memories: Vec<Option<Memory>>,
-    pub(super) noise: Option<Noise>,
+pub(crate) struct Resources {
+    pub(crate) protocol: SpeedProtocol,
+    pub(crate) speeds: Vec<Option<Speed>>,
+    pub(crate) memories: Vec<Option<Memory>>,
+    pub(crate) noise: Option<Noise>,
 }
 
 /// Measures speed, then memory, each as far as it was asked for. The first model decides the lengths.
-pub(super) fn resources(
+pub(crate) fn resources(
     request: &MeasureRequest,
     subjects: &[Subject<'_>],
     dirs: &[&Path],

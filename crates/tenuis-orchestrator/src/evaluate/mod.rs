@@ -8,6 +8,7 @@ mod samples;
 mod written;
 
 pub use business::BusinessMetric;
+pub(crate) use measure::resources;
 pub use measure::{MeasureRequest, MemoryProbe, SpeedRequest, measure_only};
 pub use robustness::RobustnessRequest;
 pub use written::write_report;
@@ -81,8 +82,7 @@ pub fn evaluate(
     observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
     let inputs = Inputs::open(request, codecs, observer.as_ref())?;
-    let workshop =
-        Workshop { plugins, codecs, observer: Arc::clone(observer), options: request.compress.clone() };
+    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), request.compress.clone());
     for loaded in &request.recipes {
         workshop.check(&inputs.model, loaded, inputs.calibration.as_ref())?;
     }

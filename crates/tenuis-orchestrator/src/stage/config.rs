@@ -44,6 +44,26 @@ impl Outcome {
         Self { record }
     }
 
+    /// What an earlier run of the same stage had done when it was stopped.
+    pub(super) fn resumed(record: StageRecord) -> Self {
+        Self { record }
+    }
+
+    /// What was done so far.
+    pub(super) const fn record(&self) -> &StageRecord {
+        &self.record
+    }
+
+    /// Records a figure of a weight.
+    pub(super) fn measured(&mut self, key: String, value: f64) {
+        self.record.metrics.push(Metric { key, value: Some(value).filter(|v| v.is_finite()) });
+    }
+
+    /// Records what the reader should know.
+    pub(super) fn remark(&mut self, note: String) {
+        self.record.notes.push(note);
+    }
+
     /// Records a weight that is copied through because it is not finite.
     pub(super) fn skip(&mut self, name: &str, count: usize) {
         if !self.record.skipped.iter().any(|s| s == name) {

@@ -3,6 +3,7 @@
 use super::StageJob;
 use super::config::Outcome;
 use super::fold;
+use super::layer_gate;
 use super::needs_data;
 use super::stream::Stream;
 use crate::compress::Workshop;
@@ -11,6 +12,7 @@ use candle_core::Tensor as Activations;
 use std::collections::BTreeMap;
 use std::error::Error;
 use tenuis_core::{DType, Representation, Tensor, Weight};
+use tenuis_eval::report::Requirement;
 use tenuis_host::{Capabilities, GroupInput, GroupOutput, Job, LinearInput, Moments};
 use tenuis_linalg::LayerStats;
 use tenuis_model::{Block, ModelError};
@@ -29,6 +31,10 @@ pub(super) struct GroupRun<'a> {
     pub(super) job: &'a StageJob<'a>,
     pub(super) technique: Job,
     pub(super) capabilities: Capabilities,
+    /// What every group has to meet by itself.
+    pub(super) gates: Vec<Requirement>,
+    /// More careful techniques for a group that does not: name, job and what it asks for.
+    pub(super) rungs: Vec<(String, Job, Capabilities)>,
     pub(super) targets: ResolvedTargets,
     pub(super) outcome: Outcome,
     pub(super) n_blocks: usize,
@@ -64,8 +70,58 @@ impl GroupRun<'_> {
         &self.job.loaded.recipe.stages[self.job.index]
     }
 
-    /// Runs the technique on the targeted Linears of a block's group.
+    /// Whether the technique, or one of its rungs, has a capability.
+    pub(super) fn any(&self, has: impl Fn(&Capabilities) -> bool) -> bool {
+        has(&self.capabilities) || self.rungs.iter().any(|(_, _, capabilities)| has(capabilities))
+    }
+
+    /// Runs the technique on the targeted Linears of a block's group, and the next rung of the ladder as long as a layer gate
+    /// does not hold; nothing where none does.
     pub(super) fn group(
+        &mut self,
+        block: &Block,
+        original: Option<&Block>,
+        task: &GroupTask<'_>,
+        stream: Option<&Stream>,
+    ) -> Result<Option<Made>, RunError> {
+        let Some(made) = self.attempt(block, original, task, stream)? else { return Ok(None) };
+        if self.gates.is_empty() {
+            return Ok(Some(made));
+        }
+        let mut made = made;
+        for rung in 0..=self.rungs.len() {
+            let errors = layer_gate::relative_errors(block, &made, task.stats)?;
+            let Some(broken) = layer_gate::broken(&self.gates, &errors) else {
+                for (name, error) in errors {
+                    self.outcome.measured(format!("{name}/{}", layer_gate::RELATIVE_ERROR), error);
+                }
+                return Ok(Some(made));
+            };
+            let Some((name, ..)) = self.rungs.get(rung) else {
+                self.outcome.remark(format!("{broken}; left as it was"));
+                break;
+            };
+            self.outcome.remark(format!("{broken}; done again by {name}"));
+            self.swap(rung);
+            let again = self.attempt(block, original, task, stream);
+            self.swap(rung);
+            match again? {
+                Some(again) => made = again,
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a rung of the ladder in the place of the technique, or back.
+    fn swap(&mut self, rung: usize) {
+        let (_, technique, capabilities) = &mut self.rungs[rung];
+        std::mem::swap(&mut self.technique, technique);
+        std::mem::swap(&mut self.capabilities, capabilities);
+    }
+
+    /// Runs the technique on the targeted Linears of a block's group.
+    fn attempt(
         &mut self,
         block: &Block,
         original: Option<&Block>,

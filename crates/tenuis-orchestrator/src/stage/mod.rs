@@ -8,8 +8,10 @@ mod config;
 mod fold;
 mod forms;
 mod group;
+mod layer_gate;
 pub(crate) mod model_scope;
 mod rest;
+mod resume;
 mod stream;
 mod walk;
 
@@ -22,13 +24,15 @@ use config::{Kept, Outcome};
 use fold::{Changed, Vectors};
 pub(crate) use forms::Forms;
 use group::{GroupRun, GroupTask};
+pub(crate) use layer_gate::check as check_layer_gates;
+use resume::Progress;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use stream::Stream;
-use tenuis_core::{Checkpoint, CheckpointWriter, WriterOptions};
+use tenuis_core::{Checkpoint, CheckpointWriter, Weight, WriterOptions};
 use tenuis_eval::report::StageRecord;
-use tenuis_host::{Capabilities, HostEvents, Technique};
+use tenuis_host::{Capabilities, HostEvents, PluginError, Technique};
 use tenuis_linalg::StatsNeeds;
 use tenuis_model::{Block, Model};
 use tenuis_recipe::{LoadedRecipe, ResolvedTargets};
@@ -50,6 +54,19 @@ pub(crate) struct StageJob<'a> {
     pub(crate) reference: &'a Arc<Checkpoint>,
     pub(crate) calibration: Option<&'a Calibration>,
     pub(crate) target: &'a Path,
+    /// Where it keeps what it needs to go on after it was killed.
+    pub(crate) state: &'a Path,
+    /// Where the curves of a technique that trains are written.
+    pub(crate) curves: &'a Path,
+    /// More careful techniques for groups that do not meet the stage's layer gates.
+    pub(crate) rungs: &'a [LayerRung],
+}
+
+/// A technique that is tried where the stage's own did not meet its layer gates.
+pub(crate) struct LayerRung {
+    pub(crate) name: String,
+    pub(crate) technique: Technique,
+    pub(crate) options: Value,
 }
 
 /// Whether a technique needs the model to be run on calibration text.
@@ -125,24 +142,54 @@ pub(crate) fn run(
         .expected_bytes(job.input.tensor_bytes());
     let inputs = [job.input.location(), job.source.location()];
     let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
-    let looks = runs.iter().any(|run| needs_data(run.capabilities));
+    let looks = runs.iter().any(|run| run.any(|capabilities| needs_data(*capabilities)));
     let mut stream = match job.calibration.filter(|_| looks) {
         Some(calibration) => Some(Stream::start(&model, calibration)?),
         None => None,
     };
     let mut kept = Kept::default();
-    let mut changed = Changed::new();
+    // Blocks are kept where making them takes longer than writing them: where activations are looked at.
+    let mut progress = match &stream {
+        Some(_) => Some(Progress::open(job.state.to_owned(), workshop.options.save_every)?),
+        None => None,
+    };
+    let mut changed = match &progress {
+        Some(progress) => progress.changed()?,
+        None => Changed::new(),
+    };
+    let finished = progress.as_ref().map_or(0, Progress::finished);
+    if let Some(records) = progress.as_ref().and_then(Progress::records) {
+        for (run, record) in runs.iter_mut().zip(records) {
+            run.outcome = Outcome::resumed(record.clone());
+        }
+    }
     let ids: Vec<&str> = jobs.iter().map(|job| job.technique.id()).collect();
     let label = format!("{}: {}", job.loaded.recipe.name, ids.join(" + "));
     let mut witness = Witness::start(&model)?;
     workshop.observer.begin(&label, n_blocks as u64 + 1);
     for index in 0..n_blocks {
-        if workshop.observer.cancelled() {
-            return Err(RunError::Cancelled);
-        }
         let mut block = model.load_block(index)?;
-        let source = original.as_ref().map(|m| m.load_block(index)).transpose()?;
-        compress_block(&mut runs, &mut block, index, source.as_ref(), &mut changed, &mut stream)?;
+        if let (true, Some(progress), Some(stream)) = (index < finished, &progress, &mut stream) {
+            progress.restore(&mut block, index, &changed, workshop.codecs)?;
+            stream.follow(&block, index + 1, progress)?;
+        } else {
+            if workshop.observer.cancelled() {
+                return Err(stopped(job, progress.as_ref()));
+            }
+            let source = original.as_ref().map(|m| m.load_block(index)).transpose()?;
+            let before = weights(&block);
+            compress_block(&mut runs, &mut block, index, source.as_ref(), &mut changed, &mut stream)
+                .map_err(
+                    |error| if error.is_cancelled() { stopped(job, progress.as_ref()) } else { error },
+                )?;
+            if let (Some(progress), Some(stream)) = (&mut progress, &stream) {
+                progress.finish(index, &block, &before);
+                if progress.is_due() || workshop.observer.cancelled() {
+                    let records = runs.iter().map(|run| run.outcome.record().clone()).collect();
+                    progress.save(records, &changed, stream)?;
+                }
+            }
+        }
         for linear in block.spec().linears() {
             if let Some(weight) = block.weight(&linear.name) {
                 writer.put_weight(&linear.name, weight.as_ref())?;
@@ -175,10 +222,27 @@ pub(crate) fn run(
     let sealed = writer.seal(&config, provenance(&records))?;
     witness.check(sealed.dir(), workshop.codecs, any_tensor)?;
     sealed.commit()?;
+    if progress.is_some() {
+        let state = job.state.to_owned();
+        std::fs::remove_dir_all(&state).map_err(|source| RunError::File { path: state, source })?;
+    }
     for warning in records.iter().flat_map(|record| &record.warnings) {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }
     Ok(records)
+}
+
+/// What a stage ends with that was asked to stop.
+fn stopped(job: &StageJob<'_>, progress: Option<&Progress>) -> RunError {
+    match progress {
+        Some(_) => RunError::Paused { state: job.state.to_owned() },
+        None => RunError::Cancelled,
+    }
+}
+
+/// The weights of a block by module.
+fn weights(block: &Block) -> Vec<(String, Weight)> {
+    block.linears().iter().map(|linear| (linear.spec().name.clone(), linear.weight().clone())).collect()
 }
 
 /// Checks a stage against its input and starts its technique.
@@ -189,13 +253,22 @@ fn start<'a>(
 ) -> Result<GroupRun<'a>, RunError> {
     let targets = check_targets(model, job.loaded, job.index, job.technique)?;
     Forms::stored(model, workshop.codecs)?.pass(job.loaded, job.index, job.technique, Some(&targets))?;
-    let options = Value::Object(job.loaded.recipe.stages[job.index].options.clone());
-    let events = Arc::new(Events(Arc::clone(&workshop.observer)));
+    let stage = &job.loaded.recipe.stages[job.index];
+    let begin = |technique: &Technique, options: &Value| {
+        let events = Arc::new(Events(Arc::clone(&workshop.observer)));
+        technique.start(options, workshop.options.threads as u32, events)
+    };
+    let rung = |rung: &LayerRung| {
+        let started = begin(&rung.technique, &rung.options)?;
+        Ok((rung.name.clone(), started, rung.technique.capabilities()))
+    };
     Ok(GroupRun {
         workshop,
         job,
-        technique: job.technique.start(&options, workshop.options.threads as u32, events)?,
+        technique: begin(job.technique, &Value::Object(stage.options.clone()))?,
         capabilities: job.technique.capabilities(),
+        gates: layer_gate::parse(&stage.layer_gates, &job.loaded.origin, job.index)?,
+        rungs: job.rungs.iter().map(rung).collect::<Result<_, PluginError>>()?,
         targets,
         outcome: Outcome::new(job.technique),
         n_blocks: model.spec().layers.len(),
@@ -225,8 +298,8 @@ fn compress_block(
     let chosen = groups.iter().map(shares).enumerate();
     let chosen: Vec<(usize, Shares)> = chosen.filter(|(_, shares)| !shares.is_empty()).collect();
     let needs = StatsNeeds {
-        hessian: runs.iter().any(|run| run.capabilities.needs_hessian()),
-        moments: runs.iter().any(|run| run.capabilities.needs_moments()),
+        hessian: runs.iter().any(|run| run.any(|capabilities| capabilities.needs_hessian())),
+        moments: runs.iter().any(|run| run.any(|capabilities| capabilities.needs_moments())),
     };
     let true_sequential = runs.iter().all(|run| run.stage().true_sequential);
     let rounds: Vec<&[(usize, Shares)]> = match (stream.is_some(), true_sequential) {

@@ -1,5 +1,6 @@
 //! Calibration batches on their way through the blocks.
 
+use super::resume::Progress;
 use crate::calibration::Calibration;
 use crate::error::RunError;
 use candle_core::Tensor;
@@ -19,6 +20,8 @@ pub(crate) struct Stream {
     /// Batches that any group dropped, at most over all blocks.
     dropped: u64,
     rows: u64,
+    /// What an earlier run has kept of the hidden states behind its last block, once it was looked for.
+    kept: Option<Option<Vec<Tensor>>>,
 }
 
 /// Feeds the inputs of some groups into statistics.
@@ -65,7 +68,30 @@ impl Stream {
             .iter()
             .map(|tokens| model.embed(tokens, tokens.len() / seq, seq, 0))
             .collect::<Result<_, _>>()?;
-        Ok(Self { hidden, dropped: 0, rows: calibration.tokens() as u64 })
+        Ok(Self { hidden, dropped: 0, rows: calibration.tokens() as u64, kept: None })
+    }
+
+    /// The hidden states, batch by batch.
+    pub(crate) fn hidden(&self) -> &[Tensor] {
+        &self.hidden
+    }
+
+    /// Goes past a block that an earlier run has finished: to the hidden states that it kept, or through the block where it
+    /// kept none. `done` blocks lie behind it then.
+    pub(super) fn follow(&mut self, block: &Block, done: usize, progress: &Progress) -> Result<(), RunError> {
+        if self.kept.is_none() && done == 1 {
+            self.kept = Some(progress.hidden().filter(|kept| kept.len() == self.hidden.len()));
+            self.dropped = progress.dropped();
+        }
+        match self.kept.take() {
+            Some(Some(kept)) if done == progress.finished() => self.hidden = kept,
+            Some(Some(kept)) => self.kept = Some(Some(kept)),
+            none => {
+                self.kept = none;
+                self.advance(block)?;
+            }
+        }
+        Ok(())
     }
 
     /// Batches that were dropped because an activation was not finite.

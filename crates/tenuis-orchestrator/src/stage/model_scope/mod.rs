@@ -18,7 +18,7 @@ use output::NewCheckpoint;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, Layout, Weight, WriterOptions};
 use tenuis_eval::Windows;
@@ -35,16 +35,14 @@ pub(crate) fn run(
     workshop: &Workshop<'_>,
     job: &StageJob<'_>,
     inputs: &ModelInputs,
-    key: &str,
     provenance: impl FnOnce(&StageRecord) -> Value,
 ) -> Result<StageRecord, RunError> {
     let model = Model::open(Arc::clone(job.input), workshop.codecs)?;
     let stage = &job.loaded.recipe.stages[job.index];
     let label = format!("{}: {}", job.loaded.recipe.name, job.technique.id());
     let options = Value::Object(stage.options.clone());
-    let state_dir = state_dir(job.target, key)?;
-    let events =
-        ModelEvents::new(Arc::clone(&workshop.observer), &label, &metrics_file(job.target, job.index));
+    let state_dir = job.state.to_owned();
+    let events = ModelEvents::new(Arc::clone(&workshop.observer), &label, job.curves);
     let mut running =
         job.technique.start_model(&options, workshop.options.threads as u32, Arc::new(events))?;
     let student = Arc::new(view(&model)?);
@@ -103,35 +101,6 @@ fn view(model: &Model) -> Result<ModelCheckpoint, RunError> {
     let mut view = ModelCheckpoint::from_checkpoint(model.checkpoint(), described, weights)?;
     view.hash = Some(model.checkpoint().hash().to_hex().to_string());
     Ok(view)
-}
-
-/// A hidden sibling of the target that outlives a killed run; those of earlier settings are removed.
-fn state_dir(target: &Path, key: &str) -> Result<PathBuf, RunError> {
-    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let prefix = format!(".{name}.state-");
-    let own = format!("{prefix}{}", &key[..16.min(key.len())]);
-    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RunError::File { path, source }
-    };
-    for entry in fs::read_dir(parent).map_err(file(parent))?.flatten() {
-        let found = entry.file_name().to_string_lossy().into_owned();
-        if found.starts_with(&prefix) && found != own {
-            fs::remove_dir_all(entry.path()).map_err(file(&entry.path()))?;
-        }
-    }
-    let dir = parent.join(own);
-    fs::create_dir_all(&dir).map_err(file(&dir))?;
-    // A plugin has its own idea of the working directory.
-    dir.canonicalize().map_err(file(&dir))
-}
-
-/// Where the curves of a stage are kept, beside its checkpoint.
-fn metrics_file(target: &Path, index: usize) -> PathBuf {
-    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = name.trim_start_matches('.').to_owned();
-    target.with_file_name(format!("{name}.stage-{index}.metrics.jsonl"))
 }
 
 /// The mean negative log-likelihood of the validation tokens by a candidate, which is written and read as any checkpoint.

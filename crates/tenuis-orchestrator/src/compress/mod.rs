@@ -1,0 +1,348 @@
+//! From a recipe to a finished checkpoint directory.
+
+mod attempt;
+mod gated;
+mod key;
+mod ladder;
+mod provenance;
+
+use crate::calibration::Calibration;
+use crate::error::RunError;
+use crate::gate::Gatekeeper;
+use crate::log::RunLog;
+use crate::observer::Observer;
+use crate::registry;
+use crate::stage::model_scope;
+use crate::stage::{self, Forms};
+use crate::store::{self, StageStore};
+use crate::text::Text;
+use attempt::State;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tenuis_core::{CodecRegistry, link_checkpoint};
+use tenuis_eval::report::Compression;
+use tenuis_host::{PluginRegistry, Scope, Technique};
+use tenuis_model::Model;
+use tenuis_plan::gate::Decision;
+use tenuis_recipe::LoadedRecipe;
+
+/// What a compression run works with.
+pub struct Workshop<'a> {
+    /// The loaded plugins.
+    pub plugins: &'a PluginRegistry,
+    /// The codecs of weights, those of plugins included.
+    pub codecs: &'a CodecRegistry,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// What is asked for.
+    pub options: CompressOptions,
+    /// Who measures what gates ask for; recipes with gates fail without.
+    gates: Option<&'a Gatekeeper<'a>>,
+    /// Where what happens is written down.
+    log: RunLog,
+}
+
+impl std::fmt::Debug for Workshop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Options of a compression run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CompressOptions {
+    /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
+    pub allow_nonfinite: bool,
+    /// Start over even where a finished checkpoint of the same inputs exists.
+    pub fresh: bool,
+    /// Payload bytes at which a new weight file is begun.
+    pub max_shard_bytes: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Where outputs of stages are kept for other runs; by default beside the target, until it is finished.
+    pub store: Option<StageStore>,
+    /// A stage that looks at activations saves its finished blocks when the last save is so long ago: a kill loses one block,
+    /// or so much work where blocks take less.
+    pub save_every: Duration,
+}
+
+impl Default for CompressOptions {
+    fn default() -> Self {
+        Self {
+            allow_nonfinite: false,
+            fresh: false,
+            max_shard_bytes: 5_000_000_000,
+            threads: rayon::current_num_threads(),
+            store: None,
+            save_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A finished candidate.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its checkpoint directory.
+    pub dir: PathBuf,
+    /// How it was made.
+    pub compression: Compression,
+    /// What gates decided on the way, in order.
+    pub decisions: Vec<Decision>,
+}
+
+/// A recipe that was matched with plugins, and the text that it is calibrated on.
+struct Course<'a> {
+    model: &'a Model,
+    loaded: &'a LoadedRecipe,
+    techniques: Vec<Technique>,
+    /// Which stages need the model to be run on calibration text.
+    needy: Vec<bool>,
+    text: Option<&'a Text>,
+    calibration: Option<Calibration>,
+    store: StageStore,
+    /// What the curves of stages that train are named after.
+    target: &'a Path,
+}
+
+impl<'a> Workshop<'a> {
+    /// A workshop without gates and without a ledger.
+    pub fn new(
+        plugins: &'a PluginRegistry,
+        codecs: &'a CodecRegistry,
+        observer: Arc<dyn Observer>,
+        options: CompressOptions,
+    ) -> Self {
+        Self { plugins, codecs, observer, options, gates: None, log: RunLog::default() }
+    }
+
+    /// Measures what gates ask for by this gatekeeper.
+    #[must_use]
+    pub fn with_gates(self, gates: Option<&'a Gatekeeper<'a>>) -> Self {
+        Self { gates, ..self }
+    }
+
+    /// Writes down what happens.
+    #[must_use]
+    pub fn with_log(self, log: RunLog) -> Self {
+        Self { log, ..self }
+    }
+}
+
+impl Workshop<'_> {
+    /// Checks a recipe against plugins, model and calibration text before any work.
+    ///
+    /// # Errors
+    /// [`RunError`] that names the recipe's line, or what is missing.
+    pub fn check(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
+    ) -> Result<(), RunError> {
+        let techniques = registry::resolve(self.plugins, loaded)?;
+        self.check_gates(loaded)?;
+        let mut forms = Forms::stored(model, self.codecs)?;
+        for (index, technique) in techniques.iter().enumerate() {
+            let targets = self.check_stage(model, loaded, index, technique, calibration)?;
+            for rung in ladder::rungs(self.plugins, loaded, index)? {
+                let checked =
+                    self.check_stage(model, &rung.loaded, index, &rung.technique, calibration).map(drop);
+                checked.map_err(|error| ladder::in_rung(loaded, index, &rung, error))?;
+            }
+            forms.pass(loaded, index, technique, targets.as_ref())?;
+        }
+        let needy = needy(loaded, &techniques)?;
+        calibration_for(model, loaded, &techniques, &needy, calibration).map(drop)
+    }
+
+    fn check_stage(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        index: usize,
+        technique: &Technique,
+        calibration: Option<&Text>,
+    ) -> Result<Option<tenuis_recipe::ResolvedTargets>, RunError> {
+        model_scope::check(self, model, loaded, index, technique, calibration)?;
+        match technique.scope() {
+            Scope::Group => stage::check_targets(model, loaded, index, technique).map(Some),
+            Scope::Model => Ok(None),
+        }
+    }
+
+    /// Applies a recipe to the model's checkpoint and puts the result at `target`.
+    ///
+    /// A finished checkpoint of the same input, recipe, plugins and calibration at `target` is reused, and so is what the
+    /// store has: outputs of stages by what went into them, and the blocks and training states of those that were not
+    /// finished. Where stages have gates, those that fail are tried again by the rungs of their ladders, or rolled back.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing partial is left at `target`. [`RunError::NothingPassed`] where gates left no stage.
+    pub fn compress(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
+        target: &Path,
+    ) -> Result<Candidate, RunError> {
+        let own = self.options.store.is_none();
+        let store = self.options.store.clone().unwrap_or_else(|| StageStore::at(beside(target)));
+        let course = self.course(model, loaded, calibration, store, target)?;
+        if let (false, Some(candidate)) = (self.options.fresh, course.published()?) {
+            self.log.stage(&loaded.recipe.name, tenuis_plan::ledger::Status::Reused, &[])?;
+            return Ok(candidate);
+        }
+        let (state, decisions) = self.run(&course)?;
+        let provenance = provenance::of(&course, &state, &decisions);
+        let Some(last) = &state.last else {
+            let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
+            return Err(RunError::NothingPassed { recipe: loaded.recipe.name.clone(), reason });
+        };
+        let dir = link_checkpoint(last, target, provenance)?;
+        if own {
+            let root = course.store.root().to_owned();
+            std::fs::remove_dir_all(&root).map_err(|source| RunError::File { path: root, source })?;
+        }
+        let compression = Compression { reused: state.reused, seconds: state.seconds, stages: state.records };
+        Ok(Candidate { dir, compression, decisions })
+    }
+
+    /// Applies a recipe without giving the result a place of its own: it stays in the store.
+    ///
+    /// # Errors
+    /// As [`Workshop::compress`].
+    pub(crate) fn make(
+        &self,
+        model: &Model,
+        loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
+        store: &StageStore,
+        target: &Path,
+    ) -> Result<Candidate, RunError> {
+        let course = self.course(model, loaded, calibration, store.clone(), target)?;
+        let (state, decisions) = self.run(&course)?;
+        let Some(last) = &state.last else {
+            let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
+            return Err(RunError::NothingPassed { recipe: loaded.recipe.name.clone(), reason });
+        };
+        let compression = Compression { reused: state.reused, seconds: state.seconds, stages: state.records };
+        Ok(Candidate { dir: last.dir().to_owned(), compression, decisions })
+    }
+
+    fn course<'a>(
+        &self,
+        model: &'a Model,
+        loaded: &'a LoadedRecipe,
+        text: Option<&'a Text>,
+        store: StageStore,
+        target: &'a Path,
+    ) -> Result<Course<'a>, RunError> {
+        let techniques = registry::resolve(self.plugins, loaded)?;
+        let needy = needy(loaded, &techniques)?;
+        let calibration = calibration_for(model, loaded, &techniques, &needy, text)?;
+        Ok(Course { model, loaded, techniques, needy, text, calibration, store, target })
+    }
+
+    /// Runs the stages of a recipe, one walk of them after the other.
+    fn run(&self, course: &Course<'_>) -> Result<(State, Vec<Decision>), RunError> {
+        let mut state = State::start(course.model);
+        let mut decisions = Vec::new();
+        let mut next = 0;
+        while next < course.techniques.len() {
+            let alone = |index: usize| is_gated(course.loaded, index);
+            let walk = if alone(next) {
+                next..next + 1
+            } else {
+                let walk = stage::walk(
+                    self,
+                    &state.input,
+                    &state.reference,
+                    course.loaded,
+                    &course.techniques,
+                    next,
+                )?;
+                let end = walk.clone().find(|&index| alone(index)).unwrap_or(walk.end);
+                walk.start..end
+            };
+            next = walk.end;
+            if alone(walk.start) {
+                let go_on = self.run_gated(course, walk.start, &mut state, &mut decisions)?;
+                if !go_on {
+                    break;
+                }
+            } else {
+                state = self.attempt(course, course.loaded, &course.techniques, walk, &state)?;
+            }
+        }
+        Ok((state, decisions))
+    }
+}
+
+impl Course<'_> {
+    /// The candidate that lies at the target, if it is the one that this course would make.
+    fn published(&self) -> Result<Option<Candidate>, RunError> {
+        // What gates decide is not known before they are asked; they are asked again, of what the store has.
+        if (0..self.techniques.len()).any(|index| is_gated(self.loaded, index)) {
+            return Ok(None);
+        }
+        let Some(key) = self.key_at_target()? else { return Ok(None) };
+        let Some((checkpoint, stages)) = store::finished(self.target, &key, self.techniques.len()) else {
+            return Ok(None);
+        };
+        let provenance = checkpoint.manifest().map(|manifest| manifest.provenance.clone());
+        let seconds = provenance.as_ref().and_then(|p| p.get("seconds")).and_then(Value::as_f64);
+        let compression = Compression { reused: true, seconds: seconds.unwrap_or_default(), stages };
+        Ok(Some(Candidate { dir: self.target.to_owned(), compression, decisions: Vec::new() }))
+    }
+}
+
+/// Whether something is decided behind a stage.
+fn is_gated(loaded: &LoadedRecipe, index: usize) -> bool {
+    let stage = &loaded.recipe.stages[index];
+    let ladder = !stage.ladder.is_empty() && stage.layer_gates.is_empty();
+    !loaded.recipe.gates.is_empty() || !stage.gates.is_empty() || ladder
+}
+
+/// Where the stages of a checkpoint are kept until it is finished, if there is no store: a hidden sibling.
+fn beside(target: &Path) -> PathBuf {
+    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    target.with_file_name(format!(".{name}.stages"))
+}
+
+/// Which stages need the model to be run on calibration text.
+fn needy(loaded: &LoadedRecipe, techniques: &[Technique]) -> Result<Vec<bool>, RunError> {
+    let needs = |(index, technique): (usize, &Technique)| {
+        let statistics = model_scope::wanted(loaded, index, technique)?;
+        Ok(stage::needs_data(technique.capabilities()) || statistics.any())
+    };
+    techniques.iter().enumerate().map(needs).collect()
+}
+
+/// Cuts the calibration text as the recipe asks, where any of its techniques needs it.
+fn calibration_for(
+    model: &Model,
+    loaded: &LoadedRecipe,
+    techniques: &[Technique],
+    needy: &[bool],
+    text: Option<&Text>,
+) -> Result<Option<Calibration>, RunError> {
+    let needed = techniques.iter().zip(needy).find(|(_, needy)| **needy).map(|(t, _)| t);
+    // A rung or a gate on single layers looks at activations where its stage does not.
+    let rungs = loaded.recipe.stages.iter().any(|s| !s.ladder.is_empty() || !s.layer_gates.is_empty());
+    let (needed, text) = match (needed, text, rungs) {
+        (Some(technique), None, _) => {
+            return Err(RunError::NoCalibration {
+                technique: technique.id().to_owned(),
+                recipe: loaded.recipe.name.clone(),
+            });
+        }
+        (Some(_), Some(text), _) | (None, Some(text), true) => (true, Some(text)),
+        (None, ..) => (false, None),
+    };
+    text.filter(|_| needed)
+        .map(|text| Calibration::of(text, loaded.recipe.calibration, model.spec().max_positions))
+        .transpose()
+}
