@@ -13,6 +13,10 @@ use tenuis_recipe::LoadedRecipe;
 /// # Errors
 /// [`RunError::Recipe`] with the line of the technique or option, and the known techniques or allowed values.
 pub(crate) fn resolve(registry: &PluginRegistry, loaded: &LoadedRecipe) -> Result<Vec<Technique>, RunError> {
+    if loaded.is_template() {
+        let problem = "makes this recipe a template, which has no stages until a search has chosen values";
+        return Err(loaded.origin.error("/search", problem).into());
+    }
     let mut techniques = Vec::with_capacity(loaded.recipe.stages.len());
     for (index, stage) in loaded.recipe.stages.iter().enumerate() {
         let technique = registry

@@ -1,11 +1,17 @@
 //! Recipes: a name, a seed and the stages that turn a checkpoint into a smaller one.
 
 mod builtin;
+mod extend;
+mod keys;
+mod loaded;
 mod origin;
 mod recipe;
+mod source;
 mod targets;
+mod template;
 
 pub use builtin::builtin_recipes;
+pub use loaded::LoadedRecipe;
 pub use origin::{Origin, RecipeError};
-pub use recipe::{CalibrationSpec, LoadedRecipe, OnFailure, Recipe, Rung, SearchSpec, Stage, StageData};
+pub use recipe::{CalibrationSpec, OnFailure, Recipe, Rung, SearchSpec, Stage, StageData};
 pub use targets::{BlockSelector, ResolvedTargets, Targets};

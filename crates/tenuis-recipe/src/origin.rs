@@ -1,45 +1,57 @@
-//! Where the keys of a recipe stand, so that an error can name the line.
+//! Where the keys of a recipe stand, so that an error can name the place.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io;
+use std::sync::Arc;
 use thiserror::Error;
-use toml::de::{DeTable, DeValue};
 
 /// A recipe that cannot be carried out as written.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{file}{}: {}{problem}", line.map(|l| format!(":{l}")).unwrap_or_default(),
+#[error("{file}{}{}: {}{problem}", line.map(|l| format!(":{l}")).unwrap_or_default(),
+    column.map(|c| format!(":{c}")).unwrap_or_default(),
     key.as_ref().map(|k| format!("key `{k}`: ")).unwrap_or_default())]
+#[non_exhaustive]
 pub struct RecipeError {
-    /// The recipe file.
+    /// The recipe file; that of the parent where an inherited key is wrong.
     pub file: String,
     /// The line, counted from 1, where there is one.
     pub line: Option<usize>,
-    /// The key as a dotted path, where there is one.
+    /// The column in characters, counted from 1, where there is one.
+    pub column: Option<usize>,
+    /// The key as a dotted path, as that file has it, where there is one.
     pub key: Option<String>,
     /// What is wrong and what would be right.
     pub problem: String,
 }
 
-impl RecipeError {
-    pub(super) fn unreadable(file: &str, error: &io::Error) -> Self {
-        Self { file: file.to_owned(), line: None, key: None, problem: format!("cannot be read: {error}") }
-    }
+/// Where a value was written.
+#[derive(Clone, Debug)]
+struct Place {
+    file: Arc<str>,
+    line: usize,
+    column: usize,
+    /// Its JSON pointer in that file.
+    written: String,
 }
 
-/// The file of a recipe and the line of each of its values, by JSON pointer.
+/// The file, line and column of each value of a recipe, by JSON pointer.
+///
+/// A recipe that extends another one has values of several files.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    file: String,
-    lines: BTreeMap<String, usize>,
+    file: Arc<str>,
+    places: BTreeMap<String, Place>,
 }
 
 impl Origin {
-    pub(super) fn parse(file: &str, text: &str) -> Result<Self, RecipeError> {
-        let mut origin = Self { file: file.to_owned(), lines: BTreeMap::new() };
-        let table = DeTable::parse(text).map_err(|e| origin.toml_error(text, &e))?;
-        walk_table(table.get_ref(), "", text, &mut origin.lines);
-        Ok(origin)
+    pub(super) fn new(file: &str) -> Self {
+        Self { file: file.into(), places: BTreeMap::new() }
+    }
+
+    /// Notes where a value of this file stands.
+    pub(super) fn note(&mut self, pointer: &str, (line, column): (usize, usize)) {
+        let place = Place { file: Arc::clone(&self.file), line, column, written: pointer.to_owned() };
+        self.places.insert(pointer.to_owned(), place);
     }
 
     /// The file as messages name it.
@@ -47,32 +59,72 @@ impl Origin {
         &self.file
     }
 
-    /// An error at a JSON pointer, or at the nearest enclosing value that the file has.
+    /// The file in which the value at a JSON pointer was written, which is another one where it was inherited; `None` where
+    /// no file has it.
+    pub fn file_of(&self, pointer: &str) -> Option<&str> {
+        self.places.get(pointer).map(|place| &*place.file)
+    }
+
+    /// An error at a JSON pointer, or at the nearest enclosing value that a file has.
     pub fn error(&self, pointer: &str, problem: impl Into<String>) -> RecipeError {
+        let problem = problem.into();
         let mut at = pointer;
-        let line = loop {
-            if let Some(&line) = self.lines.get(at) {
-                break Some(line);
+        let found = loop {
+            if let Some(place) = self.places.get(at) {
+                break Some(place);
             }
             match at.rfind('/') {
                 Some(cut) => at = &at[..cut],
                 None => break None,
             }
         };
-        let key = dotted(pointer);
-        RecipeError { file: self.file.clone(), line, key, problem: problem.into() }
+        match found {
+            Some(place) => RecipeError {
+                file: place.file.to_string(),
+                line: Some(place.line),
+                column: Some(place.column),
+                key: dotted(&format!("{}{}", place.written, &pointer[at.len()..])),
+                problem,
+            },
+            None => self.whole(dotted(pointer), problem),
+        }
     }
 
-    /// A syntax or type error of the TOML reader, on one line.
-    pub(super) fn toml_error(&self, text: &str, error: &toml::de::Error) -> RecipeError {
-        let span = error.span();
-        let line = span.as_ref().map(|s| line_of(text, s.start));
-        // The value with the greatest pointer among those of the line is the one the reader was at.
-        let key =
-            line.and_then(|l| self.lines.iter().filter(|&(_, &at)| at == l).map(|(p, _)| p).next_back());
-        let problem = error.message().replace('\n', "; ");
-        RecipeError { file: self.file.clone(), line, key: key.and_then(|k| dotted(k)), problem }
+    /// An error of the file as a whole.
+    pub(super) fn whole(&self, key: Option<String>, problem: String) -> RecipeError {
+        RecipeError { file: self.file.to_string(), line: None, column: None, key, problem }
     }
+
+    /// An error at a place of the text rather than at a value.
+    pub(super) fn spot(&self, (line, column): (usize, usize), problem: String) -> RecipeError {
+        RecipeError { line: Some(line), column: Some(column), ..self.whole(None, problem) }
+    }
+
+    /// Forgets a value and all below it.
+    pub(super) fn forget(&mut self, pointer: &str) {
+        self.places.retain(|at, _| !within(at, pointer));
+    }
+
+    /// Takes the places of a value and of all below it from another recipe.
+    pub(super) fn take(&mut self, from: &Self, pointer: &str, to: &str) {
+        for (at, place) in from.places.range(pointer.to_owned()..) {
+            if within(at, pointer) {
+                self.places.insert(format!("{to}{}", &at[pointer.len()..]), place.clone());
+            } else if !at.starts_with(pointer) {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether a pointer is another one or below it.
+fn within(pointer: &str, whole: &str) -> bool {
+    pointer.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A key as a part of a JSON pointer (RFC 6901).
+pub(super) fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// `/stages/0/options/bits` as `stages[0].options.bits`; `None` for the root.
@@ -86,34 +138,8 @@ fn dotted(pointer: &str) -> Option<String> {
             if !key.is_empty() {
                 key.push('.');
             }
-            key.push_str(part);
+            key.push_str(&part.replace("~1", "/").replace("~0", "~"));
         }
     }
     (!key.is_empty()).then_some(key)
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
-}
-
-fn walk_table(table: &DeTable<'_>, pointer: &str, text: &str, lines: &mut BTreeMap<String, usize>) {
-    for (key, value) in table {
-        let at = format!("{pointer}/{}", key.get_ref());
-        lines.insert(at.clone(), line_of(text, key.span().start));
-        walk_value(value.get_ref(), &at, text, lines);
-    }
-}
-
-fn walk_value(value: &DeValue<'_>, pointer: &str, text: &str, lines: &mut BTreeMap<String, usize>) {
-    match value {
-        DeValue::Table(table) => walk_table(table, pointer, text, lines),
-        DeValue::Array(array) => {
-            for (index, item) in array.iter().enumerate() {
-                let at = format!("{pointer}/{index}");
-                lines.insert(at.clone(), line_of(text, item.span().start));
-                walk_value(item.get_ref(), &at, text, lines);
-            }
-        }
-        _ => {}
-    }
 }

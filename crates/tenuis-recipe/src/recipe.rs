@@ -1,10 +1,11 @@
 //! What a recipe says.
 
-use crate::{Origin, RecipeError, Targets};
+use crate::Targets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What to do with a checkpoint, as a TOML file says it.
 ///
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// assert_eq!(loaded.recipe.stages[0].technique, "gptq");
 ///
 /// let wrong = LoadedRecipe::parse("bad.toml", "name = \"x\"\nstagez = []").unwrap_err();
-/// assert!(wrong.to_string().starts_with("bad.toml:2: "));
+/// assert!(wrong.to_string().starts_with("bad.toml:2:1: key `stagez`: "));
 /// # Ok::<(), tenuis_recipe::RecipeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,9 +36,14 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The recipe that this one changes: the name of a built-in one, or a file relative to this one. Its keys stand where
-    /// this recipe has none of its own.
+    /// this recipe has none of its own, except for its name and description; gates are those of both. A loaded recipe has
+    /// them filled in, and no such key any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<String>,
+    /// What is different in the stages of the recipe that this one extends, by the stage's name (its technique where it
+    /// has none): keys take the place of the stage's own, tables are merged. Filled in like `extends`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<String, Map<String, Value>>,
     /// Seeds whatever a technique draws at random.
     #[serde(default)]
     pub seed: u64,
@@ -53,7 +59,8 @@ pub struct Recipe {
     /// What a search may vary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSpec>,
-    /// The techniques, in the order in which they are applied.
+    /// The techniques, in the order in which they are applied; none in a search's template, whose trials have them.
+    #[serde(default)]
     pub stages: Vec<Stage>,
 }
 
@@ -84,8 +91,8 @@ pub struct SearchSpec {
     /// How many trials at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trials: Option<usize>,
-    /// The options by name: a list of values, or a range `{ from, to, steps, scale, integer }`. A text `$NAME` in a
-    /// stage's technique, options or targets stands for the value that a trial has chosen.
+    /// The options by name: a list of values, or a range `{ from, to, steps, scale, integer }`. A text `$NAME` anywhere in
+    /// a stage, the seed or the calibration stands for the value that a trial has chosen; `$$NAME` for the text `$NAME`.
     pub axes: Map<String, Value>,
 }
 
@@ -124,6 +131,9 @@ impl Default for CalibrationSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
+    /// Names the stage in reports and for `changes`; by default it goes by its technique.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The technique's name, as `tenuis plugins list` shows it.
     pub technique: String,
     /// Its options; the technique's own schema says which there are.
@@ -149,7 +159,8 @@ pub struct Stage {
     /// As the recipe's own, for this stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// In a search: the stage is part of those trials only whose choices are among these, by axis.
+    /// In a search: the stage is part of those trials only whose choices are these, by axis: a value, a list of values,
+    /// or `{ not = … }` with either.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub only_if: Map<String, Value>,
     /// The checkpoint that a technique of the model scope learns from; by default the model as it was given. A path is
@@ -159,6 +170,13 @@ pub struct Stage {
     /// The texts that a technique of the model scope reads.
     #[serde(default, skip_serializing_if = "StageData::is_default")]
     pub data: StageData,
+}
+
+impl Stage {
+    /// What the stage goes by: its name, or else its technique.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.technique)
+    }
 }
 
 /// The texts of a stage; paths are relative to the recipe's file.
@@ -176,65 +194,5 @@ pub struct StageData {
 impl StageData {
     fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// A recipe with the places of its keys, for messages.
-#[derive(Clone, Debug)]
-pub struct LoadedRecipe {
-    /// The recipe.
-    pub recipe: Recipe,
-    /// Where it came from.
-    pub origin: Origin,
-    /// What paths in it are relative to.
-    pub dir: PathBuf,
-}
-
-impl LoadedRecipe {
-    /// Reads a recipe file.
-    ///
-    /// # Errors
-    /// [`RecipeError`] with the file, the line, the key and the allowed values.
-    pub fn open(path: &Path) -> Result<Self, RecipeError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| RecipeError::unreadable(&file, &e))?;
-        let mut loaded = Self::parse(&file, &text)?;
-        loaded.dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(loaded)
-    }
-
-    /// A path of the recipe, as seen from where the program runs.
-    pub fn path(&self, path: &Path) -> PathBuf {
-        self.dir.join(path)
-    }
-
-    /// Reads a recipe from its text; `file` is what messages call it.
-    ///
-    /// # Errors
-    /// As [`LoadedRecipe::open`].
-    pub fn parse(file: &str, text: &str) -> Result<Self, RecipeError> {
-        let origin = Origin::parse(file, text)?;
-        let recipe: Recipe = toml::from_str(text).map_err(|e| origin.toml_error(text, &e))?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if recipe.name.is_empty() || recipe.name.starts_with('.') || !recipe.name.chars().all(allowed) {
-            let problem = format!(
-                "{:?} cannot name a directory; allowed are letters, digits, \"-\", \"_\" and \".\" (not first)",
-                recipe.name
-            );
-            return Err(origin.error("/name", problem));
-        }
-        if recipe.stages.is_empty() {
-            return Err(origin.error("/stages", "holds no stage; give at least one [[stages]] table"));
-        }
-        if recipe.calibration.samples == 0 {
-            return Err(origin.error("/calibration/samples", "is 0, but must be at least 1"));
-        }
-        if recipe.calibration.seq_len.is_some_and(|n| n < 2) {
-            return Err(origin.error("/calibration/seq_len", "must be at least 2"));
-        }
-        for (index, stage) in recipe.stages.iter().enumerate() {
-            stage.targets.check(&origin, index)?;
-        }
-        Ok(Self { recipe, origin, dir: PathBuf::new() })
     }
 }

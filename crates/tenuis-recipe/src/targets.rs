@@ -28,7 +28,7 @@ pub struct Targets {
 
 /// One block, or a range `"from..to"` without its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a block index or a range such as \"0..4\"")]
 pub enum BlockSelector {
     /// A block by its index.
     Index(usize),
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn origin() -> Origin {
-        Origin::parse("r.toml", "").unwrap()
+        Origin::new("r.toml")
     }
 
     #[test]
