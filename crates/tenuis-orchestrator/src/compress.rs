@@ -191,7 +191,7 @@ impl Workshop<'_> {
             (true, Some(provenance)) => provenance.get("seconds").and_then(Value::as_f64).unwrap_or_default(),
             _ => started.elapsed().as_secs_f64(),
         };
-        let compression = Compression { reused: all_reused, seconds, stages: records };
+        let compression = Compression { reused: all_reused, seconds, stages: records, decisions: Vec::new() };
         Ok(Candidate { dir: target.to_owned(), compression })
     }
 }
