@@ -20,6 +20,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         let other: Report = read(&path)?;
         report.merge_candidates(other, args.force).map_err(|e| Failure::input(&path, e))?;
     }
+    // Of a report that an older version wrote, too.
+    report.recompute();
     write_report(&report, &args.dir)?;
     print(&format!(
         "{}\n{}: report.json, report.md and report.html written\n",

@@ -1,16 +1,28 @@
 //! The report: types of every section, its JSON Schema and its Markdown form.
 
+mod bought;
+mod curves;
+mod decision;
 mod figures;
 mod markdown;
 mod measurement;
 mod merge;
 mod requirement;
+mod search;
 
+pub use bought::{Bought, CompressionCost, Recovery};
+pub use curves::{
+    CurvePoint, CurveSample, Fit, FittedCurve, PAYING_POINTS_PER_PERCENT, Resource, ResourceCurve,
+};
+pub use decision::{GateAction, GateCondition, GateDecision};
 pub use figures::{Compressed, Figures, Items, Retention, SpeedUp};
 pub use markdown::bytes;
 pub use measurement::{MEASUREMENT_SCHEMA, MeasuredModel, Measurement};
 pub use merge::MergeError;
 pub use requirement::{Holds, Judged, Judgement, Needs, Requirement, RequirementError, figure};
+pub use search::{
+    ScenarioReport, SearchObjective, SearchReport, SearchScore, TrialReport, TrialState, violation,
+};
 
 use crate::memory::Memory;
 use crate::quality::Quality;
@@ -44,6 +56,15 @@ pub struct Report {
     /// The conditions that candidates had to meet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<Judged>,
+    /// What each resource buys: quality against bytes, memory, time and operations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<ResourceCurve>,
+    /// What each candidate keeps and takes beside the baseline, and when its compression is paid back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bought: Vec<Bought>,
+    /// The search that candidates come from, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
     /// Speed and memory of the same models on other machines, merged from the files of `tenuis measure`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Measurement>,
@@ -155,6 +176,9 @@ pub struct Compression {
     pub seconds: f64,
     /// The stages, in order.
     pub stages: Vec<StageRecord>,
+    /// What the gates decided, in order; empty where the recipe has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<GateDecision>,
 }
 
 /// What a stage did.
@@ -197,4 +221,16 @@ impl Report {
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()
     }
+
+    /// Computes [`Report::curves`] and [`Report::bought`] anew from the entries, as they are now.
+    pub fn recompute(&mut self) {
+        self.curves = ResourceCurve::of(&self.baseline, &self.candidates);
+        self.bought = Bought::of(&self.baseline, &self.candidates);
+    }
+}
+
+/// What a candidate keeps of the quality, in percent: the retention of its perplexity.
+fn kept(entry: &Entry) -> Option<f64> {
+    let percent = entry.figures.as_ref()?.retention.get("perplexity")?.percent;
+    (percent.is_finite() && percent >= 0.0).then_some(percent)
 }

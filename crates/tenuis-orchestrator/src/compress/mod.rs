@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tenuis_core::{CodecRegistry, link_checkpoint};
-use tenuis_eval::report::Compression;
+use tenuis_eval::report::{Compression, GateDecision};
 use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
 use tenuis_plan::gate::Decision;
@@ -206,7 +206,7 @@ impl Workshop<'_> {
             let root = course.store.root().to_owned();
             std::fs::remove_dir_all(&root).map_err(|source| RunError::File { path: root, source })?;
         }
-        let compression = Compression { reused: state.reused, seconds: state.seconds, stages: state.records };
+        let compression = compression(state, &decisions);
         Ok(Candidate { dir, compression, decisions })
     }
 
@@ -228,8 +228,9 @@ impl Workshop<'_> {
             let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
             return Err(RunError::NothingPassed { recipe: loaded.recipe.name.clone(), reason });
         };
-        let compression = Compression { reused: state.reused, seconds: state.seconds, stages: state.records };
-        Ok(Candidate { dir: last.dir().to_owned(), compression, decisions })
+        let dir = last.dir().to_owned();
+        let compression = compression(state, &decisions);
+        Ok(Candidate { dir, compression, decisions })
     }
 
     fn course<'a>(
@@ -294,8 +295,18 @@ impl Course<'_> {
         };
         let provenance = checkpoint.manifest().map(|manifest| manifest.provenance.clone());
         let seconds = provenance.as_ref().and_then(|p| p.get("seconds")).and_then(Value::as_f64);
-        let compression = Compression { reused: true, seconds: seconds.unwrap_or_default(), stages };
+        let compression =
+            Compression { reused: true, seconds: seconds.unwrap_or_default(), stages, decisions: Vec::new() };
         Ok(Some(Candidate { dir: self.target.to_owned(), compression, decisions: Vec::new() }))
+    }
+}
+
+fn compression(state: State, decisions: &[Decision]) -> Compression {
+    Compression {
+        reused: state.reused,
+        seconds: state.seconds,
+        stages: state.records,
+        decisions: decisions.iter().map(GateDecision::from).collect(),
     }
 }
 

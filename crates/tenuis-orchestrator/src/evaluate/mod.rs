@@ -156,7 +156,7 @@ pub fn evaluate(
         let max_positions = model.spec().max_positions;
         crate::calibration::Calibration::of(text, spec, max_positions).ok().map(|c| c.source().clone())
     });
-    Ok(Report {
+    let mut report = Report {
         schema: report::SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         created_unix: now(),
@@ -170,9 +170,14 @@ pub fn evaluate(
         requirements: request.requirements.iter().map(|r| r.judge(&baseline, &entries)).collect(),
         baseline,
         candidates: entries,
+        curves: Vec::new(),
+        bought: Vec::new(),
+        search: None,
         elsewhere: Vec::new(),
         warnings,
-    })
+    };
+    report.recompute();
+    Ok(report)
 }
 
 /// Seconds since 1970 UTC.

@@ -54,6 +54,7 @@ impl CurveFamily {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "family", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Curve {
     /// `P(R) = α · exp(−β · exp(−γ · R))`.

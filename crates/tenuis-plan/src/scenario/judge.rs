@@ -101,6 +101,7 @@ pub struct Assessment {
 /// Says what the first of the ranking is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// It meets every hard constraint, with the best score of those that do.
     Feasible,

@@ -1,0 +1,240 @@
+//! What a search tried, what of it is worth a look, and its answer.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use tenuis_metrics::Direction;
+use tenuis_plan::front::{knee, non_dominated};
+use tenuis_plan::scenario::{Check, Constraint, LOSS, Objective, Outcome, Scenario};
+
+/// A search over recipes: what was wanted, what was tried and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchReport {
+    /// What was wanted.
+    pub scenario: ScenarioReport,
+    /// How trials were chosen, such as `halving, 27 trials, eta 3`.
+    pub method: String,
+    /// The seed of whatever was drawn.
+    pub seed: u64,
+    /// How many trials the method would make if none failed.
+    pub planned: usize,
+    /// Trials that were measured, pruned ones included.
+    pub measured: usize,
+    /// Trials that ended without a result.
+    pub failed: usize,
+    /// Trials that were measured on a part of the data and did not go on.
+    pub pruned: usize,
+    /// Seconds of the whole search; null where they are not known.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// Every trial, in the order of the search.
+    pub trials: Vec<TrialReport>,
+    /// What the front is made of.
+    pub objectives: Vec<SearchObjective>,
+    /// Names of the trials on all of the data that no other beats or equals in every objective.
+    pub front: Vec<String>,
+    /// Of those the one that gives up the least of everything; null where the front has none.
+    #[serde(default)]
+    pub knee: Option<String>,
+    /// Whether the answer meets every hard constraint or only comes closest.
+    pub outcome: Outcome,
+    /// The answer, measured anew on text that the search did not see; null where nothing was measured.
+    pub best: Option<SearchScore>,
+    /// The recipes that come with the program, on the same unseen text.
+    #[serde(default)]
+    pub builtin: Vec<SearchScore>,
+    /// Which text the search saw and which one the report's figures are measured on.
+    pub unseen: String,
+    /// Figures of the scenario that counted for nobody, as the baseline's were not measured.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+}
+
+/// What somebody wanted, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScenarioReport {
+    /// Its name.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// `max_quality`, `min_cost` or `score`.
+    pub objective: String,
+    /// What counts, and how much, a line each.
+    pub terms: Vec<String>,
+    /// What must hold, or should, a line each.
+    pub constraints: Vec<String>,
+}
+
+/// A figure that the front weighs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchObjective {
+    /// Its name among a trial's figures.
+    pub figure: String,
+    /// Which values are better.
+    pub direction: Direction,
+}
+
+/// What became of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It was measured on all of the data.
+    Done,
+    /// It was measured on a part of the data and did not go on, or goes on under another name.
+    Partial,
+    /// It ended without a result.
+    Failed,
+}
+
+/// A trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialReport {
+    /// Its name, `BRACKET.RUNG.OPTIONS`.
+    pub name: String,
+    /// What was chosen, by axis.
+    pub choices: Map<String, Value>,
+    /// How often its data had grown.
+    pub rung: usize,
+    /// The share of the data that it was measured on, up to 1.
+    pub data_share: f64,
+    /// What became of it.
+    pub state: TrialState,
+    /// What was measured, by the names of the report: `bytes`, `perplexity`, `kl_mean`, `loss` in percentage points and others.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
+    /// What it was ranked by; the baseline has 0.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// Whether it meets every hard constraint.
+    #[serde(default)]
+    pub feasible: bool,
+    /// The hard constraints that it breaks or leaves undecided, and by how much.
+    #[serde(default)]
+    pub violations: Vec<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Seconds that it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// A recipe's score on text that the search did not see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchScore {
+    /// The recipe, or the trial.
+    pub name: String,
+    /// The candidate of the report that it is; null where it is none.
+    #[serde(default)]
+    pub candidate: Option<String>,
+    /// What was chosen, by axis; empty for a recipe that was not searched.
+    #[serde(default)]
+    pub choices: Map<String, Value>,
+    /// What was measured.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
+    /// Its score; null where a figure that counts is missing.
+    pub score: Option<f64>,
+    /// Whether it meets every hard constraint.
+    pub feasible: bool,
+    /// The hard constraints that it breaks or leaves undecided, and by how much.
+    #[serde(default)]
+    pub violations: Vec<String>,
+}
+
+impl ScenarioReport {
+    /// Puts a scenario into words.
+    pub fn of(scenario: &Scenario) -> Self {
+        let objective = match scenario.objective {
+            Objective::MaxQuality => "max_quality",
+            Objective::MinCost => "min_cost",
+            _ => "score",
+        };
+        let term = |term: &tenuis_plan::scenario::Term| {
+            let better = match term.direction {
+                Direction::LowerIsBetter => "lower",
+                Direction::HigherIsBetter => "higher",
+            };
+            format!("{}, {better} is better, weight {}", term.figure, term.weight)
+        };
+        Self {
+            name: scenario.name.clone(),
+            description: scenario.description.clone(),
+            objective: objective.to_owned(),
+            terms: scenario.terms.iter().map(term).collect(),
+            constraints: scenario.constraints.iter().map(constraint).collect(),
+        }
+    }
+}
+
+fn constraint(constraint: &Constraint) -> String {
+    let Constraint { figure, hard, penalty, .. } = constraint;
+    let (sign, bound) = match (constraint.at_most, constraint.at_least) {
+        (Some(bound), _) => ("≤", bound),
+        (None, Some(bound)) => ("≥", bound),
+        (None, None) => return figure.clone(),
+    };
+    let unit = match (figure.as_str(), constraint.absolute) {
+        (LOSS, _) => " points",
+        (_, true) => "",
+        (_, false) => " × baseline",
+    };
+    let soft = if *hard { String::new() } else { format!(" (soft, costs {penalty} per 100 % of excess)") };
+    format!("{figure} {sign} {bound}{unit}{soft}")
+}
+
+/// Puts a constraint that does not hold into words: the value, the limit and by how much it is exceeded.
+///
+/// ```
+/// use tenuis_eval::report::violation;
+/// use tenuis_plan::scenario::{Candidate, Constraint, Scenario};
+/// let scenario = Scenario::default(); // bytes at most half of the baseline's
+/// let of = |name: &str, bytes| Candidate::new(name, 100.0).with("bytes", bytes);
+/// let choice = scenario.judge(&of("f32", 4e6), &[of("bf16", 2.5e6)])?;
+/// assert_eq!(violation(choice.violated()[0]), "bytes is 2500000, over its limit 2000000 by 25 %");
+/// # Ok::<(), tenuis_plan::scenario::ScenarioError>(())
+/// ```
+pub fn violation(check: &Check) -> String {
+    let figure = &check.figure;
+    match (check.value, check.limit, check.excess) {
+        (None, ..) => format!("{figure} was not measured"),
+        (_, None, _) => format!("{figure} has no limit, as the baseline's was not measured"),
+        (Some(value), Some(limit), excess) => {
+            let side = if check.from_above { "over" } else { "under" };
+            let excess = excess.map_or(String::new(), |excess| format!(" by {} %", number(100.0 * excess)));
+            format!("{figure} is {}, {side} its limit {}{excess}", number(value), number(limit))
+        }
+    }
+}
+
+/// Whole numbers as such, others to four significant digits.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value.abs() >= 1e4 || value == 0.0 {
+        return format!("{value:.0}");
+    }
+    let decimals = (3 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+impl SearchReport {
+    /// Finds the front of the trials on all of the data that have every objective, and its knee; sets `front` and `knee`.
+    pub fn mark_front(&mut self) {
+        let of = |trial: &TrialReport| {
+            let values =
+                self.objectives.iter().map(|objective| trial.figures.get(&objective.figure).copied());
+            values.collect::<Option<Vec<f64>>>().filter(|values| values.iter().all(|value| value.is_finite()))
+        };
+        let done = self.trials.iter().filter(|trial| trial.state == TrialState::Done);
+        let (names, points): (Vec<&str>, Vec<Vec<f64>>) =
+            done.filter_map(|trial| Some((trial.name.as_str(), of(trial)?))).unzip();
+        let directions: Vec<Direction> =
+            self.objectives.iter().map(|objective| objective.direction).collect();
+        // Points and objectives fit together by the filter above; without objectives there is no front.
+        let front = non_dominated(&points, &directions).unwrap_or_default();
+        let knee = knee(&points, &directions).ok().flatten().map(|knee| names[knee.index].to_owned());
+        let front = front.into_iter().map(|index| names[index].to_owned()).collect();
+        (self.front, self.knee) = (front, knee);
+    }
+}
