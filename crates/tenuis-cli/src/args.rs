@@ -57,6 +57,10 @@ pub(crate) struct EvalArgs {
     /// A recipe file, or the name of a built-in recipe; may be given several times.
     #[arg(long = "recipe", value_name = "FILE.toml|NAME")]
     pub(crate) recipes: Vec<PathBuf>,
+    /// Search for the best choices of a recipe with a [search] table, or of the built-in one, for the scenario. The search is
+    /// saved after every trial; the same command goes on with it. The best so far is always in OUT/best.
+    #[arg(long)]
+    pub(crate) search: bool,
     /// Checkpoints that were made elsewhere (ours, GPTQ, AWQ, compressed-tensors, GGUF), to be measured beside the model.
     /// Without --recipe nothing is compressed; without --model the first one is what the others are compared with.
     #[arg(long, value_name = "DIR", num_args = 1..)]
@@ -69,6 +73,15 @@ pub(crate) struct EvalArgs {
     /// The UTF-8 text that quality is measured on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) data: Option<PathBuf>,
+    /// The UTF-8 text that gates and searches choose by [default: the first half of --data; what is reported is then
+    /// measured on the second half].
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) select: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) found: SearchArgs,
+    /// Outputs of stages are kept in OUT/.stages for later runs, up to so many gigabytes.
+    #[arg(long, value_name = "GB", default_value_t = 20.0)]
+    pub(crate) cache_gb: f64,
     /// A task that every model does; may be given several times.
     ///
     /// A file of questions (JSON lines, JSON or CSV) in a known layout, which its fields tell: MMLU, C-Eval, CMMLU, HellaSwag, ARC,
@@ -122,6 +135,27 @@ pub(crate) struct EvalArgs {
     pub(crate) resources: ResourceArgs,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
+}
+
+/// What to search for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SearchArgs {
+    /// What is wanted: cloud, phone, iot, realtime, quality-first, cost-first, or a scenario file (docs/planning.md)
+    /// [default: the most quality in half of the bytes].
+    #[arg(long, value_name = "NAME|FILE.toml", requires = "search")]
+    pub(crate) scenario: Option<String>,
+    /// How many trials at most [default: what the recipe says].
+    #[arg(long, value_name = "N", requires = "search")]
+    pub(crate) trials: Option<usize>,
+    /// Begin no further trial after so many minutes, those of earlier runs included.
+    #[arg(long, value_name = "N", requires = "search")]
+    pub(crate) search_minutes: Option<f64>,
+    /// How many of the best trials are measured in full.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "search")]
+    pub(crate) finalists: usize,
+    /// Seeds what the search draws.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "search")]
+    pub(crate) search_seed: u64,
 }
 
 /// A published protocol of perplexity.

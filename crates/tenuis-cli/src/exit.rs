@@ -119,6 +119,7 @@ impl From<RunError> for Failure {
             | RunError::TooLittleCalibration { .. } => Code::Input,
             RunError::NoCalibration { .. }
             | RunError::NoGateText { .. }
+            | RunError::Scenario(_)
             | RunError::BusinessForm { .. }
             | RunError::NoTrainingText { .. }
             | RunError::TooLong { .. }

@@ -307,6 +307,9 @@ pub enum RunError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A scenario cannot be applied.
+    #[error(transparent)]
+    Scenario(tenuis_plan::scenario::ScenarioError),
     /// The ledger of runs cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] tenuis_plan::ledger::LedgerError),

@@ -14,6 +14,7 @@ mod log;
 mod observer;
 mod registry;
 mod round_trip;
+mod search;
 mod stage;
 mod store;
 mod text;
@@ -31,11 +32,14 @@ pub use lock::OutputLock;
 pub use log::{LEDGER_FILE, RunLog};
 pub use observer::{Observer, Silent};
 pub use round_trip::RoundTrip;
+pub use search::{BEST, SearchRequest};
 pub use store::{Collected, StageStore, StoreEntry};
 /// The formats of other programs.
 pub use tenuis_export as formats;
 /// The plugin loader.
 pub use tenuis_host as plugin;
+/// Curves, fronts, scenarios, searches, gates and ledgers.
+pub use tenuis_plan as plan;
 /// Recipes as they are written.
 pub use tenuis_recipe as recipe;
 pub use tenuis_recipe::{

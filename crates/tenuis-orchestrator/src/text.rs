@@ -41,6 +41,19 @@ impl Text {
         Ok(Self { path, data: TextData { tokens, hash } })
     }
 
+    /// The first and the second half, cut between windows of `seq_len` tokens: one to choose by and one to judge by.
+    pub fn halves(&self, seq_len: usize) -> (Self, Self) {
+        let windows = self.data.tokens.len() / seq_len.max(1);
+        let cut = windows.div_ceil(2) * seq_len.max(1);
+        let half = |tokens: &[u32], which: &str| {
+            let hash = blake3::hash(format!("{} {which}", self.data.hash).as_bytes()).to_hex().to_string();
+            let name = format!("{} ({which} half)", self.path.display());
+            Self { path: PathBuf::from(name), data: TextData { tokens: tokens.to_vec(), hash } }
+        };
+        let (first, second) = self.data.tokens.split_at(cut.min(self.data.tokens.len()));
+        (half(first, "first"), half(second, "second"))
+    }
+
     /// The text as reports name it.
     pub fn source(&self) -> DataSource {
         DataSource {

@@ -19,6 +19,14 @@ pub fn builtin_recipes() -> Result<Vec<LoadedRecipe>, RecipeError> {
     RECIPES.iter().map(|(name, text)| LoadedRecipe::parse(&file(name), text)).collect()
 }
 
+/// The template that a search varies when no recipe is given for it.
+///
+/// # Errors
+/// As [`builtin_recipes`].
+pub fn builtin_search() -> Result<LoadedRecipe, RecipeError> {
+    LoadedRecipe::parse(&file("search"), include_str!("../recipes/search.toml"))
+}
+
 /// The name in messages and the text of a built-in recipe.
 pub(crate) fn text(name: &str) -> Option<(String, &'static str)> {
     RECIPES.iter().find(|(known, _)| *known == name).map(|(name, text)| (file(name), *text))

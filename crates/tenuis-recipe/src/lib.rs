@@ -10,7 +10,7 @@ mod source;
 mod targets;
 mod template;
 
-pub use builtin::builtin_recipes;
+pub use builtin::{builtin_recipes, builtin_search};
 pub use loaded::LoadedRecipe;
 pub use origin::{Origin, RecipeError};
 pub use recipe::{CalibrationSpec, OnFailure, Recipe, Rung, SearchSpec, Stage, StageData};

@@ -1,7 +1,7 @@
 //! `tenuis eval`.
 
 use super::{compress_options, print, recipe};
-use crate::args::{EvalArgs, Preset};
+use crate::args::{EvalArgs, Preset, SearchArgs};
 use crate::demo::{Demo, SEQ_LEN};
 use crate::detach::detach;
 use crate::exit::{Code, Failure};
@@ -11,11 +11,15 @@ use comfy_table::Table;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tenuis_core::Checkpoint;
 use tenuis_eval::report::{Holds, Report, Requirement};
 use tenuis_eval::{Prices, Weights};
+use tenuis_orchestrator::plan::scenario::{Scenario, builtin};
+use tenuis_orchestrator::recipe::builtin_search;
 use tenuis_orchestrator::{
-    EvalRequest, Observer, RobustnessRequest, builtin_recipes, evaluate, write_report,
+    EvalRequest, LoadedRecipe, Observer, RobustnessRequest, SearchRequest, builtin_recipes, evaluate,
+    write_report,
 };
 use tenuis_report::TerminalOptions;
 use tenuis_spec::DecoderSpec;
@@ -49,7 +53,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         )
     })?;
     let mut left_out = None;
-    let recipes = if args.recipes.is_empty() && !args.compare.is_empty() {
+    let mut recipes = if args.recipes.is_empty() && !args.compare.is_empty() {
         Vec::new()
     } else if args.recipes.is_empty() {
         let mut recipes = builtin_recipes()?;
@@ -67,6 +71,13 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     } else {
         args.recipes.iter().map(|path| recipe(path)).collect::<Result<_, _>>()?
     };
+    let search = if args.search { Some(search_request(&args.found, &mut recipes)?) } else { None };
+    if let Some(template) = recipes.iter().find(|loaded| loaded.is_template()) {
+        return Err(Failure::usage(format!(
+            "recipe {} is the template of a search; add --search",
+            template.recipe.name
+        )));
+    }
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
     let measure =
         super::measure::request(&args.resources, &plugin_dirs::directories(&args.work.plugins), args.full)?;
@@ -80,6 +91,9 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         others: args.compare,
         requirements,
         data,
+        select: args.select,
+        search,
+        cache_limit: gigabytes(args.cache_gb),
         tasks: args.tasks,
         business,
         robustness: RobustnessRequest {
@@ -123,6 +137,27 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
             format!("{n} required conditions do not hold, or were not measured"),
         )),
     }
+}
+
+/// What to search for: the template among the recipes, or the built-in one beside the built-in recipes.
+fn search_request(args: &SearchArgs, recipes: &mut Vec<LoadedRecipe>) -> Result<SearchRequest, Failure> {
+    let scenario = match &args.scenario {
+        None => Scenario::default(),
+        Some(name) if Path::new(name).exists() => Scenario::read(Path::new(name)).map_err(Failure::usage)?,
+        Some(name) => builtin(name).map_err(Failure::usage)?,
+    };
+    let template = match recipes.iter().position(LoadedRecipe::is_template) {
+        Some(index) => recipes.remove(index),
+        None => builtin_search()?,
+    };
+    let (trials, seed, finalists) = (args.trials, args.search_seed, args.finalists);
+    let time_limit = args.search_minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes.max(0.0)));
+    Ok(SearchRequest { scenario, template, trials, seed, finalists, time_limit })
+}
+
+/// Gigabytes as bytes.
+fn gigabytes(number: f64) -> u64 {
+    (number.max(0.0) * 1e9) as u64
 }
 
 /// Unpacks the demonstration and fills in what was not given.

@@ -39,9 +39,9 @@ pub struct Workshop<'a> {
     /// What is asked for.
     pub options: CompressOptions,
     /// Who measures what gates ask for; recipes with gates fail without.
-    gates: Option<&'a Gatekeeper<'a>>,
+    pub(crate) gates: Option<&'a Gatekeeper<'a>>,
     /// Where what happens is written down.
-    log: RunLog,
+    pub(crate) log: RunLog,
 }
 
 impl std::fmt::Debug for Workshop<'_> {

@@ -21,6 +21,8 @@ const LONGEST_WINDOW: usize = 2048;
 pub(super) struct Inputs {
     pub(super) model: Model,
     pub(super) data: Text,
+    /// What gates and searches choose by: text that is not reported on.
+    pub(super) selection: Option<(Text, Windows)>,
     pub(super) calibration: Option<Text>,
     pub(super) tasks: Vec<Task>,
     pub(super) windows: Windows,
@@ -60,11 +62,23 @@ impl Inputs {
         let data = Text::open(&request.data, &tokenizer)?;
         let calibration = request.calibration.as_deref().map(|p| Text::open(p, &tokenizer)).transpose()?;
         let tasks = open_tasks(&request.tasks, &tokenizer, &model)?;
-        let (tokens, stride) = (data.data.tokens.len(), request.stride.unwrap_or(seq_len));
-        let windows =
-            Windows::strided(tokens, seq_len, stride, request.max_tokens).map_err(EvalError::from)?;
+        let cut = |text: &Text| {
+            let (tokens, stride) = (text.data.tokens.len(), request.stride.unwrap_or(seq_len));
+            Windows::strided(tokens, seq_len, stride, request.max_tokens).map_err(EvalError::from)
+        };
+        let whole = data;
+        let (selection, data) = match (&request.select, request.chooses()) {
+            (Some(path), true) => (Some(Text::open(path, &tokenizer)?), whole.clone()),
+            (None, true) => {
+                let (first, second) = whole.halves(seq_len);
+                (Some(first), second)
+            }
+            (_, false) => (None, whole.clone()),
+        };
+        let windows = cut(&data)?;
+        let selection = selection.map(|text| cut(&text).map(|windows| (text, windows))).transpose()?;
         let harder =
-            request.robustness.texts(&data, &tokenizer, windows, max_positions, request.max_tokens)?;
+            request.robustness.texts(&whole, &tokenizer, windows, max_positions, request.max_tokens)?;
         observer.end();
         warnings.extend_from_slice(&harder.notes);
         if calibration.as_ref().is_some_and(|c| c.data.hash == data.data.hash) {
@@ -73,7 +87,7 @@ impl Inputs {
         }
         let business = business::measure(&request.business, &request.model)?;
         let others = open_others(&request.others, &model, codecs, &mut warnings)?;
-        Ok(Self { model, data, calibration, tasks, windows, harder, business, others, warnings })
+        Ok(Self { model, data, selection, calibration, tasks, windows, harder, business, others, warnings })
     }
 }
 

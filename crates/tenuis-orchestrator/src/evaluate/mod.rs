@@ -15,9 +15,15 @@ pub use written::write_report;
 
 use crate::compress::{CompressOptions, Workshop};
 use crate::error::RunError;
+use crate::gate::Gatekeeper;
+use crate::lock::OutputLock;
+use crate::log::RunLog;
 use crate::observer::Observer;
+use crate::search::{self, SearchRequest, Searcher};
+use crate::store::StageStore;
 use inputs::Inputs;
 use samples::Samples;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +34,7 @@ use tenuis_eval::size::Size;
 use tenuis_eval::{Prices, Weights};
 use tenuis_host::PluginRegistry;
 use tenuis_model::Model;
+use tenuis_plan::ledger::Status;
 use tenuis_recipe::{CalibrationSpec, LoadedRecipe};
 
 /// What to evaluate and how.
@@ -43,6 +50,13 @@ pub struct EvalRequest {
     pub requirements: Vec<Requirement>,
     /// The text that quality is measured on.
     pub data: PathBuf,
+    /// The text that gates and searches choose by; by default the first half of `data`, of which then only the second is
+    /// reported on.
+    pub select: Option<PathBuf>,
+    /// What to search for, beside the recipes.
+    pub search: Option<SearchRequest>,
+    /// The most bytes that outputs of stages may take when the run is over.
+    pub cache_limit: u64,
     /// Files of questions to be answered, each a task; see [`tenuis_eval::tasks`].
     pub tasks: Vec<PathBuf>,
     /// Commands of the user's own that print a number about a model.
@@ -69,9 +83,40 @@ pub struct EvalRequest {
     pub compress: CompressOptions,
 }
 
+/// The directory of stages' outputs within that of the report.
+const STAGES: &str = ".stages";
+
+impl EvalRequest {
+    /// Whether something is chosen by what is measured, so that it has to be judged by something else.
+    fn chooses(&self) -> bool {
+        let gated = |loaded: &LoadedRecipe| {
+            let recipe = &loaded.recipe;
+            !recipe.gates.is_empty() || recipe.stages.iter().any(|stage| !stage.gates.is_empty())
+        };
+        self.search.is_some() || self.recipes.iter().any(gated)
+    }
+
+    /// What the ledger says of the run.
+    fn details(&self) -> BTreeMap<String, String> {
+        let recipes: Vec<&str> = self.recipes.iter().map(|loaded| loaded.recipe.name.as_str()).collect();
+        let mut details = BTreeMap::from([
+            ("command".to_owned(), "eval".to_owned()),
+            ("model".to_owned(), self.model.display().to_string()),
+            ("data".to_owned(), self.data.display().to_string()),
+            ("recipes".to_owned(), recipes.join(", ")),
+        ]);
+        if let Some(search) = &self.search {
+            details.insert("scenario".to_owned(), search.scenario.name.clone());
+            details.insert("searched".to_owned(), search.template.recipe.name.clone());
+        }
+        details
+    }
+}
+
 /// Compresses, measures and reports.
 ///
-/// All recipes, plugins, texts, tasks and the model are checked before any work begins.
+/// All recipes, plugins, texts, tasks and the model are checked before any work begins. What happens is written to the
+/// ledger beside the report, and another run on the same directory is refused meanwhile.
 ///
 /// # Errors
 /// [`RunError`]; candidates that were finished before the failure remain and are reused by the next run.
@@ -81,15 +126,82 @@ pub fn evaluate(
     codecs: &CodecRegistry,
     observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
+    let _lock = OutputLock::take(&request.out)?;
+    let log = RunLog::begin(&request.out, request.details())?;
+    let report = run(request, plugins, codecs, observer, &log);
+    match &report {
+        Ok(report) => log.end(Status::Finished, summary(report))?,
+        Err(error) => {
+            let status = if error.is_cancelled() { Status::Interrupted } else { Status::Failed };
+            log.end(status, BTreeMap::from([("error".to_owned(), error.to_string())]))?;
+        }
+    }
+    report
+}
+
+/// What a run came to, in the ledger.
+fn summary(report: &Report) -> BTreeMap<String, String> {
+    let names: Vec<&str> = report.candidates.iter().map(|entry| entry.name.as_str()).collect();
+    let mut summary = BTreeMap::from([("candidates".to_owned(), names.join(", "))]);
+    if let Some(best) = report.search.as_ref().and_then(|search| search.best.as_ref()) {
+        summary.insert("answer".to_owned(), best.name.clone());
+    }
+    summary
+}
+
+fn run(
+    request: &EvalRequest,
+    plugins: &PluginRegistry,
+    codecs: &CodecRegistry,
+    observer: &Arc<dyn Observer>,
+    log: &RunLog,
+) -> Result<Report, RunError> {
     let inputs = Inputs::open(request, codecs, observer.as_ref())?;
-    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), request.compress.clone());
+    let mut options = request.compress.clone();
+    let store = options.store.get_or_insert_with(|| StageStore::at(request.out.join(STAGES))).clone();
+    let gates = inputs.selection.as_ref().map(|(text, windows)| {
+        Gatekeeper::new(&inputs.model, text, *windows, &inputs.tasks, request.measure.clone())
+    });
+    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), options)
+        .with_gates(gates.as_ref())
+        .with_log(log.clone());
     for loaded in &request.recipes {
         workshop.check(&inputs.model, loaded, inputs.calibration.as_ref())?;
     }
-    let (candidates, calibrated) = candidates(request, &inputs, &workshop)?;
-    let Inputs { model, data, calibration, tasks, windows, harder, business: of_baseline, others, warnings } =
-        inputs;
-    let mut models = candidates[..request.recipes.len()]
+    let searched = match (&request.search, &gates) {
+        (Some(search), Some(gates)) => {
+            let searcher = Searcher {
+                workshop: &workshop,
+                model: &inputs.model,
+                calibration: inputs.calibration.as_ref(),
+                gates,
+                store: &store,
+                out: &request.out,
+            };
+            Some(searcher.run(search)?)
+        }
+        _ => None,
+    };
+    let finalists = searched.as_ref().map(|searched| searched.finalists.as_slice()).unwrap_or_default();
+    let (candidates, failed, calibrated) = candidates(request, finalists, &inputs, &workshop)?;
+    store.collect(request.cache_limit, &BTreeSet::new())?;
+    drop(workshop);
+    drop(gates);
+    let Inputs {
+        model,
+        data,
+        selection: _,
+        calibration,
+        tasks,
+        windows,
+        harder,
+        business: of_baseline,
+        others,
+        mut warnings,
+    } = inputs;
+    warnings.extend(failed);
+    let made = candidates.len() - others.len();
+    let mut models = candidates[..made]
         .iter()
         .map(|c| Ok(Model::open(Arc::new(Checkpoint::open(&c.dir)?), codecs)?))
         .collect::<Result<Vec<Model>, RunError>>()?;
@@ -177,7 +289,38 @@ pub fn evaluate(
         warnings,
     };
     report.recompute();
+    if let Some(searched) = &searched
+        && let Some(answer) = search::conclude(searched, &mut report)?
+    {
+        place_answer(request, &answer)?;
+    }
+    for entry in std::iter::once(&report.baseline).chain(&report.candidates) {
+        for (name, unit) in LOGGED {
+            if let Some(value) = report::figure(entry, name) {
+                log.metric(&entry.name, name, value, None, unit)?;
+            }
+        }
+    }
     Ok(report)
+}
+
+/// The figures that go into the ledger, with their units.
+const LOGGED: [(&str, &str); 7] = [
+    ("bytes", "B"),
+    ("perplexity", ""),
+    ("kl_mean", "nat"),
+    ("params", ""),
+    ("decode_tokens_per_s", "1/s"),
+    ("latency_p50_ms", "ms"),
+    ("peak_memory", "B"),
+];
+
+/// Puts the answer of a search where the best candidate so far was.
+fn place_answer(request: &EvalRequest, answer: &str) -> Result<(), RunError> {
+    let checkpoint = Checkpoint::open(&request.out.join(answer))?;
+    let provenance = checkpoint.manifest().map(|manifest| manifest.provenance.clone()).unwrap_or_default();
+    tenuis_core::link_checkpoint(&checkpoint, &request.out.join(search::BEST), provenance)?;
+    Ok(())
 }
 
 /// Seconds since 1970 UTC.
@@ -193,17 +336,29 @@ struct Made {
     compression: Option<Compression>,
 }
 
-/// Makes a candidate by every recipe, then names those that are there already; and how techniques were calibrated, where any was.
+/// What was made, what of it failed, and how techniques were calibrated, where any was.
+type Candidates = (Vec<Made>, Vec<String>, Option<CalibrationSpec>);
+
+/// Makes a candidate by every recipe and every finalist of a search, then names those that are there already.
 fn candidates(
     request: &EvalRequest,
+    finalists: &[LoadedRecipe],
     inputs: &Inputs,
     workshop: &Workshop<'_>,
-) -> Result<(Vec<Made>, Option<CalibrationSpec>), RunError> {
-    let mut candidates = Vec::with_capacity(request.recipes.len() + inputs.others.len());
-    let mut calibrated = None;
-    for loaded in &request.recipes {
+) -> Result<Candidates, RunError> {
+    let mut candidates = Vec::with_capacity(request.recipes.len() + finalists.len() + inputs.others.len());
+    let (mut calibrated, mut failed) = (None, Vec::new());
+    for loaded in request.recipes.iter().chain(finalists) {
         let target = request.out.join(&loaded.recipe.name);
-        let made = workshop.compress(&inputs.model, loaded, inputs.calibration.as_ref(), &target)?;
+        let made = match workshop.compress(&inputs.model, loaded, inputs.calibration.as_ref(), &target) {
+            Ok(made) => made,
+            // Gates that left nothing are an answer, too, and not one about the other recipes.
+            Err(error @ RunError::NothingPassed { .. }) => {
+                failed.push(error.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if made.compression.stages.iter().any(|s| s.calibration_rows > 0) {
             calibrated = Some(loaded.recipe.calibration);
         }
@@ -221,5 +376,5 @@ fn candidates(
         dir: dir.clone(),
         compression: None,
     }));
-    Ok((candidates, calibrated))
+    Ok((candidates, failed, calibrated))
 }
