@@ -16,7 +16,7 @@ const OPEN: [&str; 3] = ["stages", "seed", "calibration"];
 /// A recipe as it was written, with its choices still open.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    values: Map<String, Value>,
+    pub(crate) values: Map<String, Value>,
     axes: Map<String, Value>,
 }
 
