@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod convert;
 mod dtype;
 pub mod gguf;
+pub mod hub;
 pub mod storage;
 mod tensor;
 mod units;

@@ -75,12 +75,9 @@ pub fn claims(memory: &ProcessMemory, model: &Model, positions: usize) -> Option
     Some(claims)
 }
 
-/// The bytes that the system can give without swapping; nothing where it does not say.
+/// The bytes that the system can give without swapping, and within the limits of control groups; nothing where it does not say.
 pub fn available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
+    tenuis_measure::available_memory(&tenuis_measure::SystemRoot::default())
 }
 
 /// How to start a process that does the work and prints a [`ProbeResult`].

@@ -60,7 +60,7 @@ pub use error::MeasureError;
 pub use file_cache::FileCache;
 pub use generation::{GenerationSpeed, GenerationTimes};
 pub use load::{ArrivalTimes, Arrivals, Deadline, Load, LoadError, Queue, RequestTimes, serve};
-pub use machine::{Cache, CacheKind, Cpu, Environment, Limits, LoadAverage, Machine};
+pub use machine::{Cache, CacheKind, Cpu, Environment, Limits, LoadAverage, Machine, available_memory};
 pub use memory::{MappedFile, MemoryClaims, MemorySplit, ProcessMemory};
 pub use noise::{Activity, ActivitySnapshot, Noise, NoiseLimits, NoiseVerdict, NoiseWatch, SpinProbe};
 pub use rounds::{Phase, Progress, Rounds, RoundsError, Subject, SubjectSamples, WarmUp};

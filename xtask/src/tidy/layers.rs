@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 
 /// The layer of each crate; a dependency must lie in a lower one. `ARCHITECTURE.md` shows the same table.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("tenuis-core", 0),
     ("tenuis-abi", 0),
     ("tenuis-recipe", 0),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("tenuis-metrics", 2),
     ("tenuis-kernels", 2),
     ("tenuis-host", 2),
+    ("tenuis-preflight", 2),
     ("tenuis-prune", 3),
     ("tenuis-report", 3),
     ("tenuis-tasks", 3),

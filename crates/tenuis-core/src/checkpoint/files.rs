@@ -160,20 +160,32 @@ pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// Fails where so many bytes do not fit.
-#[cfg(unix)]
+/// Fails where so many bytes do not fit. Where free space cannot be asked for, writing finds out.
 fn check_space(target: &Target, needed: u64) -> Result<(), CheckpointError> {
-    let space = rustix::fs::statvfs(target.temp()).map_err(io::Error::from);
-    let space = space.map_err(CheckpointError::io("measure the free space at", target.temp()))?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if needed > free {
-        return Err(CheckpointError::NoSpace { target: target.path().to_owned(), needed, free });
+    let free = free_bytes(target.temp());
+    let free = free.map_err(CheckpointError::io("measure the free space at", target.temp()))?;
+    match free.filter(|&free| needed > free) {
+        Some(free) => Err(CheckpointError::NoSpace { target: target.path().to_owned(), needed, free }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Where free space cannot be asked for, writing finds out.
+/// The bytes that the file system of an existing file or directory has free for this user; `None` where the operating system
+/// cannot be asked.
+///
+/// # Errors
+/// What the operating system says, such as that nothing is there.
+#[cfg(unix)]
+pub fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
+    let space = rustix::fs::statvfs(path)?;
+    Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
+}
+
+/// The bytes that a file system has free: `None`, as this operating system is not asked.
+///
+/// # Errors
+/// None here; elsewhere what the operating system says.
 #[cfg(not(unix))]
-fn check_space(_target: &Target, _needed: u64) -> Result<(), CheckpointError> {
-    Ok(())
+pub fn free_bytes(_path: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
 }

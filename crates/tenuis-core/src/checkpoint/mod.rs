@@ -29,7 +29,7 @@ mod unique;
 mod writer;
 
 pub use error::CheckpointError;
-pub use files::Sealed;
+pub use files::{Sealed, free_bytes};
 pub use gguf_writer::GgufCheckpointWriter;
 pub use header::{Header, HeaderEntry, HeaderError, MAX_HEADER_BYTES, MAX_RANK, parse_header};
 pub use link::link_checkpoint;

@@ -4,6 +4,8 @@
 mod foreign;
 mod gguf;
 mod header;
+#[cfg(unix)]
+mod hub;
 mod reader;
 mod storage;
 mod support;

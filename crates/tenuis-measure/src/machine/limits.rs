@@ -25,34 +25,22 @@ impl Limits {
     pub fn read(root: &SystemRoot) -> Self {
         let groups = root.text("proc/self/cgroup").unwrap_or_default();
         let mut limits = Self::default();
-        for line in groups.lines() {
-            // `hierarchy:controllers:path`, where the second version has no controllers.
-            let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let has = |controller: &str| controllers.split(',').any(|name| name == controller);
+        for (controllers, group) in entries(&groups) {
             if controllers.is_empty() {
-                // A machine that has both versions mounts the second one below the first.
-                for mount in [MOUNT.to_owned(), format!("{MOUNT}/unified")] {
-                    for directory in levels(&mount, group) {
-                        limits.tighten(quota(root, &directory), memory(root, &directory, "memory.max"));
-                    }
+                for directory in unified(group) {
+                    limits.tighten(quota(root, &directory), None);
                 }
             }
-            if has("cpu") {
+            if has(controllers, "cpu") {
                 for mount in [format!("{MOUNT}/cpu"), format!("{MOUNT}/{controllers}")] {
                     for directory in levels(&mount, group) {
                         limits.tighten(old_quota(root, &directory), None);
                     }
                 }
             }
-            if has("memory") {
-                for directory in levels(&format!("{MOUNT}/memory"), group) {
-                    limits.tighten(None, memory(root, &directory, "memory.limit_in_bytes"));
-                }
-            }
+        }
+        for memory in memory_groups(root) {
+            limits.tighten(None, Some(memory.limit));
         }
         limits
     }
@@ -67,6 +55,59 @@ impl Limits {
             (own, other) => own.or(other),
         };
     }
+}
+
+/// A control group that limits the memory of this process.
+pub(super) struct MemoryGroup {
+    /// Bytes that it may have.
+    pub(super) limit: u64,
+    /// Bytes that it has, the page cache of its files included.
+    pub(super) used: Option<u64>,
+    /// Of these, bytes of file pages that were not touched lately and would be given up at once.
+    pub(super) idle_files: Option<u64>,
+}
+
+impl MemoryGroup {
+    fn read(root: &SystemRoot, directory: &Path, [limit, used, idle]: [&str; 3]) -> Option<Self> {
+        let statistics = root.text(directory.join("memory.stat")).unwrap_or_default();
+        let idle = statistics.lines().find_map(|line| line.strip_prefix(idle)?.trim().parse().ok());
+        Some(Self {
+            limit: root.number(directory.join(limit)).filter(|&bytes| bytes < UNLIMITED_BYTES)?,
+            used: root.number(directory.join(used)),
+            idle_files: idle,
+        })
+    }
+}
+
+/// The groups of all levels that limit the memory of this process, of either version.
+pub(super) fn memory_groups(root: &SystemRoot) -> Vec<MemoryGroup> {
+    let groups = root.text("proc/self/cgroup").unwrap_or_default();
+    let mut found = Vec::new();
+    for (controllers, group) in entries(&groups) {
+        if controllers.is_empty() {
+            let files = ["memory.max", "memory.current", "inactive_file "];
+            found.extend(unified(group).iter().filter_map(|at| MemoryGroup::read(root, at, files)));
+        } else if has(controllers, "memory") {
+            let files = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "];
+            let levels = levels(&format!("{MOUNT}/memory"), group);
+            found.extend(levels.iter().filter_map(|at| MemoryGroup::read(root, at, files)));
+        }
+    }
+    found
+}
+
+/// Controllers and group of each line `hierarchy:controllers:group`, where the second version has no controllers.
+fn entries(groups: &str) -> impl Iterator<Item = (&str, &str)> {
+    groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
+}
+
+fn has(controllers: &str, controller: &str) -> bool {
+    controllers.split(',').any(|name| name == controller)
+}
+
+/// The directories of a group of the second version. A machine that has both versions mounts it below the first.
+fn unified(group: &str) -> Vec<PathBuf> {
+    [MOUNT.to_owned(), format!("{MOUNT}/unified")].iter().flat_map(|mount| levels(mount, group)).collect()
 }
 
 /// The directories of a group and all above it. A container often sees the path of its group, but has that group mounted as the root:
@@ -91,10 +132,6 @@ fn old_quota(root: &SystemRoot, directory: &Path) -> Option<f64> {
 
 fn cores(quota: i64, period: i64) -> Option<f64> {
     (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
-}
-
-fn memory(root: &SystemRoot, directory: &Path, file: &str) -> Option<u64> {
-    root.number(directory.join(file)).filter(|&bytes| bytes < UNLIMITED_BYTES)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The machine that something was measured on.
 
+mod available;
 mod cpu;
 mod environment;
 mod limits;
 
+pub use available::available_memory;
 pub use cpu::{Cache, CacheKind, Cpu};
 pub use environment::{Environment, LoadAverage};
 pub use limits::Limits;
