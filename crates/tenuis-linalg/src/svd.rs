@@ -1,5 +1,6 @@
 //! Singular value decompositions: exact, and randomised for the first few singular vectors of a large matrix.
 
+mod krylov;
 mod orthonormal;
 mod randomized;
 #[cfg(test)]

@@ -16,34 +16,67 @@ use rayon::prelude::*;
 /// Rows that one task handles.
 const ROWS: usize = 256;
 
-/// Columns whose length fell below this share of the longest are taken for dependent on the others: their direction is
-/// what rounding to f64 left over.
+/// Columns of which less than this share is left without the columns before them are taken for dependent on these: the
+/// direction of the rest is what rounding to f64 left over.
 const DEPENDENT: f64 = 1e-7;
 
 /// Replaces the columns of `panel` `[rows, width]`, row-major, `rows ≥ width`, by an orthonormal basis `Q` of what they
 /// span; returns `R`, upper triangular, row-major, with `panel = Q·R`.
 ///
+/// As [`orthonormalize_independent`], and Householder's reflections for columns that depend on each other.
+pub(super) fn orthonormalize<T: Real>(panel: &mut [T], width: usize, passes: usize) -> Vec<f64> {
+    if let Some(r) = orthonormalize_independent(panel, width, passes) {
+        return r;
+    }
+    let mut wide: Vec<f64> = panel.par_iter().map(|v| v.as_f64()).collect();
+    let r = householder(&mut wide, width);
+    panel.par_iter_mut().zip(&wide).for_each(|(value, wide)| *value = T::of_f64(*wide));
+    r
+}
+
+/// [`orthonormalize`] for independent columns; `None`, with the panel unchanged, where they depend on each other.
+///
 /// Cholesky QR: `R` is the factor of the columns' Gram matrix, computed in f64, so one pass serves columns whose
 /// condition is at most some 10⁷, and a second one makes them orthonormal to rounding (Yamamoto et al. 2015, "Roundoff
-/// error analysis of the CholeskyQR2 algorithm"). It is all matrix products, unlike Householder's reflections, which
-/// remain for columns that depend on each other.
-pub(super) fn orthonormalize<T: Real>(panel: &mut [T], width: usize, passes: usize) -> Vec<f64> {
+/// error analysis of the CholeskyQR2 algorithm"). It is all matrix products, unlike Householder's reflections.
+pub(super) fn orthonormalize_independent<T: Real>(
+    panel: &mut [T],
+    width: usize,
+    passes: usize,
+) -> Option<Vec<f64>> {
     let mut wide: Vec<f64> = panel.par_iter().map(|v| v.as_f64()).collect();
     let mut total: Option<Vec<f64>> = None;
     for _ in 0..passes {
-        let Some(r) = cholesky_pass(&mut wide, width) else {
-            // The panel as it came: what earlier passes made of it is of no more use.
-            wide = panel.par_iter().map(|v| v.as_f64()).collect();
-            total = Some(householder(&mut wide, width));
-            break;
-        };
+        let r = cholesky_pass(&mut wide, width)?;
         total = Some(match total {
             None => r,
             Some(before) => product(&r, &before, width),
         });
     }
     panel.par_iter_mut().zip(&wide).for_each(|(value, wide)| *value = T::of_f64(*wide));
-    total.unwrap_or_default()
+    total
+}
+
+/// Replaces `block` `[rows, width]` by an orthonormal basis, orthogonal to the first `done` columns of `basis`
+/// `[rows, total]`, that spans with them what it spanned with them, and arbitrary directions where that is less.
+pub(super) fn complete<T: Real>(
+    basis: &[T],
+    [rows, total]: [usize; 2],
+    done: usize,
+    block: &mut [T],
+    width: usize,
+) {
+    let both = done + width;
+    let mut wide = Vec::with_capacity(rows * both);
+    for (earlier, row) in basis.chunks_exact(total).zip(block.chunks_exact(width)) {
+        wide.extend(earlier[..done].iter().chain(row).map(|v| v.as_f64()));
+    }
+    householder(&mut wide, both);
+    for (row, wide) in block.chunks_exact_mut(width).zip(wide.chunks_exact(both)) {
+        for (value, wide) in row.iter_mut().zip(&wide[done..]) {
+            *value = T::of_f64(*wide);
+        }
+    }
 }
 
 /// `A·B` of squares, row-major.
@@ -60,11 +93,11 @@ fn cholesky_pass(panel: &mut [f64], width: usize) -> Option<Vec<f64>> {
     let mut gram = vec![0.0; width * width];
     let view = MatRef::new(panel, [rows, width], [width, 1]);
     multiply_add_parallel(MatMut::new(&mut gram, [width, width], [width, 1]), 1.0, view.transposed(), view);
-    let longest = (0..width).map(|i| gram[i * width + i]).fold(0.0, f64::max);
+    let lengths: Vec<f64> = (0..width).map(|i| gram[i * width + i].sqrt()).collect();
     cholesky(&mut gram, width).ok()?;
     // Column-major and lower triangular: `L`, with `R = Lᵀ`. Read by rows, it is `R`.
-    let shortest = (0..width).map(|i| gram[i * width + i]).fold(f64::INFINITY, f64::min);
-    if shortest.partial_cmp(&(DEPENDENT * longest.sqrt())) != Some(std::cmp::Ordering::Greater) {
+    let left = (0..width).map(|i| gram[i * width + i] / lengths[i]).fold(f64::INFINITY, f64::min);
+    if left.partial_cmp(&DEPENDENT) != Some(std::cmp::Ordering::Greater) {
         return None;
     }
     let lower = faer::MatRef::from_column_major_slice(&gram, width, width);

@@ -1,16 +1,29 @@
-//! Randomised subspace iteration.
+//! The randomised decomposition: a block Krylov space and the small problem in it.
 
+use super::krylov::{Projection, Space, project};
 use super::orthonormal::orthonormalize;
 use super::{Svd, SvdError, check_finite, svd};
+use crate::eigen::symmetric_eigen;
 use crate::matmul::{MatMut, MatRef, multiply_add_parallel};
 use crate::real::Real;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use faer::traits::math_utils::eps;
 use rayon::prelude::*;
-use std::f64::consts::TAU;
 
-/// Rows of the random matrix that one task draws, each with a stream of its own.
-const DRAWN_ROWS: usize = 64;
+/// Blocks are as wide as a whole number of the products' register tiles.
+const TILE: usize = 16;
+
+/// Rows of a strip of the Gram matrix; half of its first square is computed in vain.
+const STRIP: usize = 64;
+
+/// Power iterations where the first guess has all directions asked for.
+const FULL_WIDTH_STEPS: usize = 2;
+
+/// How far above the last singular value found, as a ratio of squares, the mean of what was left out must lie to show
+/// that some were missed: on a flat spectrum both are the same to chance.
+const MISSED: f64 = 1.1;
+
+/// Lengths below this many roundings of the largest singular value are rounding errors.
+const ROUNDINGS: f64 = 256.0;
 
 /// The options of [`svd_randomized`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +31,18 @@ const DRAWN_ROWS: usize = 64;
 pub struct RandomizedSvd {
     /// Singular values asked for.
     pub rank: usize,
-    /// Directions that are followed beside them: some of those that the first guess holds are lost among others.
+    /// Random directions followed beside them.
     pub oversampling: usize,
-    /// Multiplications by `AAᵀ`, each of which squares the distance between wanted and unwanted singular values.
+    /// Multiplications by `AAᵀ`: the more, the fewer directions each of them needs.
     pub power_iterations: usize,
     /// Decides the first guess.
     pub seed: u64,
 }
 
 impl RandomizedSvd {
-    /// So many singular values with 16 directions more and two power iterations.
+    /// So many singular values with 16 directions more and five power iterations.
     pub const fn new(rank: usize) -> Self {
-        Self { rank, oversampling: 16, power_iterations: 2, seed: 0 }
+        Self { rank, oversampling: 16, power_iterations: 5, seed: 0 }
     }
 
     /// Another seed.
@@ -51,13 +64,21 @@ impl RandomizedSvd {
     }
 }
 
-/// Approximates the first `rank` singular values and vectors by subspace iteration with a random start (Halko,
-/// Martinsson and Tropp 2011, arXiv 0909.4061, algorithms 4.4 and 5.1).
+/// Approximates the first `rank` singular values and vectors `k` in a block Krylov space with a random start (Musco and
+/// Musco 2015, arXiv 1504.05477; Halko, Martinsson and Tropp 2011, arXiv 0909.4061).
 ///
-/// `Y = AΩ` with `Ω` Gaussian, then `Y ← A(Aᵀ orth(Y))` for every power iteration, with an orthonormal basis taken before
-/// each product; what is left is the exact decomposition of the small `AᵀQ`. Bases are computed in f64, products in `T`:
-/// `2 + 2·power_iterations` of them, of `2·rows·columns·(rank + oversampling)` FLOPs, which are the bound. The bits
-/// depend on the seed, not on the number of threads.
+/// With `p` power iterations, `o` further directions and a Gaussian `Ω` of `b` columns,
+/// `Q = orth[AΩ, (AAᵀ)AΩ, …, (AAᵀ)ᵖAΩ, AΩ′]` and `A ≈ Q·(QᵀA)`, of which the exact decomposition is cut to rank `k`. Subspace
+/// iteration keeps the last block alone and needs `b ≥ k`; with all of them a narrow one does (Meyer, Musco and Musco
+/// 2023, arXiv 2305.02535): `b = 5k/(4p)`, rounded up to a multiple of 16 and at most `k + o`. The products with `Aᵀ`
+/// that lead to the next block are the columns of `(QᵀA)ᵀ`, so that is never computed by itself.
+///
+/// A block narrower than `k` cannot tell apart more than `b·(p + 1)` singular values that lie together. `Ω′`, of `o`
+/// columns and at least eight, shows whether any were missed: `‖Aᵀq‖²` of its directions `q` is the mean of `σ²`, weighted by `σ²`, over what `Q` lacks, and
+/// that must not lie above `σₖ²`. Where it does, the space is built again from `b = k + o` with two steps.
+///
+/// The bound is the `2p + 2` products of `2·rows·columns·b` FLOPs. Those are computed in `T`, bases and the small problem in
+/// f64. The bits depend on the seed, not on the number of threads.
 ///
 /// # Shapes
 /// `a`: `shape`, row-major.
@@ -82,68 +103,126 @@ pub fn svd_randomized<T: Real>(
     options: RandomizedSvd,
 ) -> Result<Svd<T>, SvdError> {
     check_finite(a, shape)?;
-    let [rows, columns] = shape;
-    let most = rows.min(columns);
+    let most = shape[0].min(shape[1]);
     let rank = options.rank;
     if rank == 0 || rank > most {
         return Err(SvdError::Rank { rank, most });
     }
-    let width = rank.saturating_add(options.oversampling).min(most);
-    let matrix = MatRef::new(a, shape, [columns, 1]);
-    let mut left = times(matrix, &gaussian(columns, width, options.seed), [rows, columns, width]);
-    for power in 0..=options.power_iterations {
-        let last = power == options.power_iterations;
-        orthonormalize(&mut left, width, if last { 2 } else { 1 });
-        if !last {
-            let mut right = times(matrix.transposed(), &left, [columns, rows, width]);
-            orthonormalize(&mut right, width, 1);
-            left = times(matrix, &right, [rows, columns, width]);
-        }
+    let full = rank.saturating_add(options.oversampling).min(most);
+    let space = narrow(options, full);
+    let projection = project(a, shape, space, options.seed);
+    let found = leading(&projection, shape, rank)?;
+    if space.width < full && misses(&projection, &found) {
+        let space = Space { width: full, steps: options.power_iterations.min(FULL_WIDTH_STEPS), fresh: 0 };
+        return leading(&project(a, shape, space, options.seed), shape, rank);
     }
-    // (QᵀA)ᵀ = AᵀQ = P·R, and with R = X S Zᵀ: A ≈ Q·Z·S·(P·X)ᵀ.
-    let mut right = times(matrix.transposed(), &left, [columns, rows, width]);
-    let r = orthonormalize(&mut right, width, 2);
+    Ok(found)
+}
+
+/// The space that [`svd_randomized`] tries first.
+fn narrow(options: RandomizedSvd, full: usize) -> Space {
+    let steps = options.power_iterations;
+    let width = match steps {
+        0 => full,
+        _ => {
+            options.rank.saturating_mul(5).div_ceil(steps.saturating_mul(4)).next_multiple_of(TILE).min(full)
+        }
+    };
+    // A first guess of all directions is the most that can be tried, so nothing has to be shown.
+    let fresh = if width < full { options.oversampling.max(8) } else { 0 };
+    Space { width, steps, fresh }
+}
+
+/// Whether directions that were not looked for are longer than those that were found.
+fn misses<T: Real>(projection: &Projection<T>, found: &Svd<T>) -> bool {
+    let Projection { width, fresh, image, .. } = projection;
+    if *fresh == 0 {
+        return false;
+    }
+    let squares =
+        image.chunks_exact(*width).flat_map(|row| &row[width - fresh..]).map(|v| v.as_f64().powi(2));
+    let mean = squares.sum::<f64>() / *fresh as f64;
+    let [longest, last] = [0, found.rank() - 1].map(|k| found.values[k].as_f64());
+    mean > MISSED * last.powi(2) && mean.sqrt() > ROUNDINGS * eps::<T>().as_f64() * longest
+}
+
+/// The first singular values and vectors of `Q·Zᵀ`.
+fn leading<T: Real>(
+    projection: &Projection<T>,
+    [rows, columns]: [usize; 2],
+    rank: usize,
+) -> Result<Svd<T>, SvdError> {
+    let Projection { width, basis, image, .. } = projection;
+    let width = *width;
+    let mut wide: Vec<f64> = image.par_iter().map(|v| v.as_f64()).collect();
+    if let Some((weights, values)) = by_gram(&wide, width, rank, eps::<T>().as_f64())? {
+        // Z = X S Wᵀ: X = Z·W·S⁻¹, in f64 because short columns are small differences of long ones.
+        let inverted = weights.chunks_exact(width).zip(&values);
+        let scaled: Vec<f64> = inverted.flat_map(|(row, value)| row.iter().map(move |w| w / value)).collect();
+        let right = combine(&scaled, &wide, [rank, width, columns]);
+        return Ok(Svd {
+            left: combine::<T>(&narrowed(&weights), basis, [rank, width, rows]),
+            values: narrowed(&values),
+            right: narrowed(&right),
+        });
+    }
+    // Z = P·R, and with R = X S Wᵀ: Q·Zᵀ = Q·W·S·(P·X)ᵀ.
+    let r = orthonormalize(&mut wide, width, 2);
     let small = svd(&r, [width, width])?;
+    let panel: Vec<T> = narrowed(&wide);
     Ok(Svd {
-        left: combine::<T>(&small.right[..rank * width], &left, [rank, width, rows]),
-        values: small.values[..rank].iter().map(|&v| T::of_f64(v)).collect(),
-        right: combine::<T>(&small.left[..rank * width], &right, [rank, width, columns]),
+        left: combine::<T>(&narrowed(&small.right[..rank * width]), basis, [rank, width, rows]),
+        values: narrowed(&small.values[..rank]),
+        right: combine::<T>(&narrowed(&small.left[..rank * width]), &panel, [rank, width, columns]),
     })
 }
 
-/// `matrix · panel`, `[rows, inner]` times `[inner, width]`.
-fn times<T: Real>(matrix: MatRef<'_, T>, panel: &[T], [rows, inner, width]: [usize; 3]) -> Vec<T> {
-    let mut out = vec![T::ZERO; rows * width];
-    let panel = MatRef::new(panel, [inner, width], [width, 1]);
-    multiply_add_parallel(MatMut::new(&mut out, [rows, width], [width, 1]), T::ONE, matrix, panel);
+/// The first right singular vectors `[rank, width]` and singular values of `Z` from `ZᵀZ`; `None` where squaring loses the last of
+/// them to rounding errors of the first.
+fn by_gram(
+    z: &[f64],
+    width: usize,
+    rank: usize,
+    precision: f64,
+) -> Result<Option<(Vec<f64>, Vec<f64>)>, SvdError> {
+    // Right singular vectors are orthonormal to `f64::EPSILON·σ₁²/σₖ²`.
+    let least = 16.0 * f64::EPSILON / precision;
+    if least >= 1.0 {
+        return Ok(None);
+    }
+    let eigen = symmetric_eigen(&gram(z, width), width).map_err(|_| SvdError::NoConvergence)?;
+    let of = |k: usize| eigen.values[width - 1 - k];
+    if of(rank - 1).partial_cmp(&(least * of(0))) != Some(std::cmp::Ordering::Greater) {
+        return Ok(None);
+    }
+    let weights =
+        (0..rank).flat_map(|k| &eigen.vectors[(width - 1 - k) * width..][..width]).copied().collect();
+    Ok(Some((weights, (0..rank).map(|k| of(k).sqrt()).collect())))
+}
+
+/// The upper triangle of `ZᵀZ`, by strips; what lies below it is undefined.
+fn gram(z: &[f64], width: usize) -> Vec<f64> {
+    let rows = z.len() / width;
+    let mut out = vec![0.0; width * width];
+    for first in (0..width).step_by(STRIP) {
+        let height = STRIP.min(width - first);
+        let rest = MatRef::new(&z[first..], [rows, width - first], [width, 1]);
+        let strip = MatRef::new(&z[first..], [rows, height], [width, 1]).transposed();
+        let target = MatMut::new(&mut out[first * width + first..], [height, width - first], [width, 1]);
+        multiply_add_parallel(target, 1.0, strip, rest);
+    }
     out
+}
+
+fn narrowed<T: Real>(values: &[f64]) -> Vec<T> {
+    values.par_iter().map(|&v| T::of_f64(v)).collect()
 }
 
 /// `weights · panelᵀ`, `[rank, width]` times `[width, rows]`: singular vectors one after the other.
-fn combine<T: Real>(weights: &[f64], panel: &[T], [rank, width, rows]: [usize; 3]) -> Vec<T> {
-    let weights: Vec<T> = weights.iter().map(|&v| T::of_f64(v)).collect();
+fn combine<T: Real>(weights: &[T], panel: &[T], [rank, width, rows]: [usize; 3]) -> Vec<T> {
     let mut out = vec![T::ZERO; rank * rows];
-    let weights = MatRef::new(&weights, [rank, width], [width, 1]);
+    let weights = MatRef::new(weights, [rank, width], [width, 1]);
     let panel = MatRef::new(panel, [rows, width], [width, 1]).transposed();
     multiply_add_parallel(MatMut::new(&mut out, [rank, rows], [rows, 1]), T::ONE, weights, panel);
     out
-}
-
-/// `[rows, width]` of independent standard normal values.
-fn gaussian<T: Real>(rows: usize, width: usize, seed: u64) -> Vec<T> {
-    let mut values = vec![T::ZERO; rows * width];
-    values.par_chunks_mut((DRAWN_ROWS * width).max(1)).enumerate().for_each(|(task, values)| {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(task as u64);
-        for pair in values.chunks_mut(2) {
-            // Box and Muller; the first uniform is never zero.
-            let (radius, angle) = (1.0 - random.random::<f64>(), random.random::<f64>());
-            let (sine, cosine) = (TAU * angle).sin_cos();
-            let radius = (-2.0 * radius.ln()).sqrt();
-            for (value, part) in pair.iter_mut().zip([cosine, sine]) {
-                *value = T::of_f64(radius * part);
-            }
-        }
-    });
-    values
 }

@@ -1,0 +1,195 @@
+//! The orthonormal basis of a block Krylov space, with the matrix projected onto it.
+
+use super::orthonormal::{complete, orthonormalize, orthonormalize_independent};
+use crate::matmul::{MatMut, MatRef, multiply_add_parallel};
+use crate::real::Real;
+use crate::transpose::transpose;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::f64::consts::TAU;
+
+/// Rows of a random matrix that one task draws, each with a stream of its own.
+const DRAWN_ROWS: usize = 64;
+/// Columns that one task transposes: whole cache lines are read and written.
+const FLIPPED_COLUMNS: usize = 64;
+/// Rows of a panel that one task copies.
+const COPIED_ROWS: usize = 256;
+
+/// A block whose columns kept at least this share of their length when earlier blocks were taken out is orthogonal to
+/// these after one pass: rounding grew by its inverse at most.
+const KEPT: f64 = 0.05;
+
+/// The stream of random numbers from which the directions of the last block come; far from those of the first.
+const FRESH: u64 = 1 << 32;
+
+/// How large a space is built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Space {
+    /// Directions in a block.
+    pub(super) width: usize,
+    /// Blocks after the first.
+    pub(super) steps: usize,
+    /// Random directions that join the last block.
+    pub(super) fresh: usize,
+}
+
+/// `Q` with orthonormal columns, and `Z = AᵀQ`.
+pub(super) struct Projection<T> {
+    /// Columns of both.
+    pub(super) width: usize,
+    /// Columns, the last ones, that came from fresh random directions.
+    pub(super) fresh: usize,
+    /// `[rows, width]`, row-major: `Q`.
+    pub(super) basis: Vec<T>,
+    /// `[columns, width]`, row-major: `Z`.
+    pub(super) image: Vec<T>,
+}
+
+/// Builds an orthonormal basis of `AΩ, (AAᵀ)AΩ, …, (AAᵀ)ˢAΩ, AΩ′`, block by block as Golub and Kahan (1965) do with single
+/// vectors, and `AᵀQ` with it.
+///
+/// Every block is made orthogonal to all earlier ones, and `Z` is a product with what came of that, so that `QᵀA = Zᵀ`
+/// holds to rounding whatever the spectrum. A space that would outgrow the matrix ends where it fills it.
+///
+/// Products with `Aᵀ` read a transposed copy of `A`: a product with so narrow a panel takes about as long as packing a
+/// matrix that is read across its rows, which every one of them would do anew.
+///
+/// # Shapes
+/// `a`: `[rows, columns]`, row-major.
+pub(super) fn project<T: Real>(
+    a: &[T],
+    [rows, columns]: [usize; 2],
+    space: Space,
+    seed: u64,
+) -> Projection<T> {
+    let flipped = transposed(a, [rows, columns]);
+    let matrix = MatRef::new(a, [rows, columns], [columns, 1]);
+    let flipped = MatRef::new(&flipped, [columns, rows], [rows, 1]);
+    let most = rows.min(columns);
+    let krylov = space.width.saturating_mul(space.steps + 1).min(most);
+    let fresh = space.fresh.min(most - krylov);
+    let total = krylov + fresh;
+    let (mut basis, mut image) = (vec![T::ZERO; rows * total], vec![T::ZERO; columns * total]);
+    let mut ahead = gaussian::<T>(columns, space.width.min(most), seed, 0);
+    let mut done = 0;
+    while done < total {
+        let mut width = space.width.min(krylov - done);
+        let mut given = ahead.len() / columns;
+        if done + width == krylov && fresh > 0 {
+            ahead = beside(&ahead, given, width, &gaussian(columns, fresh, seed, FRESH), fresh);
+            width += fresh;
+            given = width;
+        }
+        // A last block may be narrower than what was computed for it.
+        let panel = MatRef::new(&ahead, [columns, width], [given, 1]);
+        let mut block = vec![T::ZERO; rows * width];
+        multiply_add_parallel(MatMut::new(&mut block, [rows, width], [width, 1]), T::ONE, matrix, panel);
+        append(&mut basis, [rows, total], done, &mut block, width);
+        let mut back = vec![T::ZERO; columns * width];
+        let panel = MatRef::new(&block, [rows, width], [width, 1]);
+        multiply_add_parallel(MatMut::new(&mut back, [columns, width], [width, 1]), T::ONE, flipped, panel);
+        place(&mut image, total, done, &back, width);
+        done += width;
+        if done < total {
+            orthonormalize(&mut back, width, 1);
+            ahead = back;
+        }
+    }
+    Projection { width: total, fresh, basis, image }
+}
+
+/// Makes `block` orthonormal and orthogonal to the first `done` columns of `basis`, and puts it beside them.
+fn append<T: Real>(basis: &mut [T], [rows, total]: [usize; 2], done: usize, block: &mut [T], width: usize) {
+    // Twice is enough (Giraud, Langou and Rozložník 2005), and once where little was taken out.
+    for pass in 0..2 {
+        let before = lengths(block, width);
+        if done > 0 {
+            subtract_projection(basis, [rows, total], done, block, width);
+        }
+        let Some(r) = orthonormalize_independent(block, width, if done == 0 { 2 } else { 1 }) else {
+            complete(basis, [rows, total], done, block, width);
+            break;
+        };
+        let kept = (0..width)
+            .map(|i| r[i * width + i] / before[i].max(f64::MIN_POSITIVE))
+            .fold(f64::INFINITY, f64::min);
+        if done == 0 || (pass == 0 && kept > KEPT) {
+            break;
+        }
+    }
+    place(basis, total, done, block, width);
+}
+
+/// `[columns, rows]`, row-major.
+fn transposed<T: Real>(a: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
+    let mut out = vec![T::ZERO; a.len()];
+    out.par_chunks_mut(FLIPPED_COLUMNS * rows).enumerate().for_each(|(task, out)| {
+        let count = out.len() / rows;
+        transpose::<16, 8, _, _>(&a[task * FLIPPED_COLUMNS..], columns, out, rows, [rows, count], |v| v);
+    });
+    out
+}
+
+/// `block -= Q·(Qᵀ·block)` for the first `done` columns `Q` of `basis`.
+fn subtract_projection<T: Real>(
+    basis: &[T],
+    [rows, total]: [usize; 2],
+    done: usize,
+    block: &mut [T],
+    width: usize,
+) {
+    let earlier = MatRef::new(basis, [rows, done], [total, 1]);
+    let mut inside = vec![T::ZERO; done * width];
+    let view = MatRef::new(block, [rows, width], [width, 1]);
+    let target = MatMut::new(&mut inside, [done, width], [width, 1]);
+    multiply_add_parallel(target, T::ONE, earlier.transposed(), view);
+    let inside = MatRef::new(&inside, [done, width], [width, 1]);
+    multiply_add_parallel(MatMut::new(block, [rows, width], [width, 1]), -T::ONE, earlier, inside);
+}
+
+/// The lengths of the columns of `[rows, width]`.
+fn lengths<T: Real>(panel: &[T], width: usize) -> Vec<f64> {
+    let mut squares = vec![0.0; width];
+    for row in panel.chunks_exact(width) {
+        for (square, value) in squares.iter_mut().zip(row) {
+            *square += value.as_f64() * value.as_f64();
+        }
+    }
+    squares.into_iter().map(f64::sqrt).collect()
+}
+
+/// Copies `[rows, width]` to columns `at..` of `[rows, total]`.
+fn place<T: Real>(target: &mut [T], total: usize, at: usize, source: &[T], width: usize) {
+    let tasks = target.par_chunks_mut(COPIED_ROWS * total).zip(source.par_chunks(COPIED_ROWS * width));
+    tasks.for_each(|(target, source)| {
+        for (target, source) in target.chunks_exact_mut(total).zip(source.chunks_exact(width)) {
+            target[at..at + width].copy_from_slice(source);
+        }
+    });
+}
+
+/// The first `width` columns of `[rows, given]`, and beside them `[rows, fresh]`.
+fn beside<T: Real>(panel: &[T], given: usize, width: usize, more: &[T], fresh: usize) -> Vec<T> {
+    let rows = panel.chunks_exact(given).zip(more.chunks_exact(fresh));
+    rows.flat_map(|(row, more)| row[..width].iter().chain(more)).copied().collect()
+}
+
+/// `[rows, width]` of independent standard normal values, from streams `first..`.
+fn gaussian<T: Real>(rows: usize, width: usize, seed: u64, first: u64) -> Vec<T> {
+    let mut values = vec![T::ZERO; rows * width];
+    values.par_chunks_mut((DRAWN_ROWS * width).max(1)).enumerate().for_each(|(task, values)| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(first + task as u64);
+        for pair in values.chunks_mut(2) {
+            // Box and Muller; the first uniform is never zero.
+            let (radius, angle) = (1.0 - random.random::<f64>(), random.random::<f64>());
+            let (sine, cosine) = (TAU * angle).sin_cos();
+            let radius = (-2.0 * radius.ln()).sqrt();
+            for (value, part) in pair.iter_mut().zip([cosine, sine]) {
+                *value = T::of_f64(radius * part);
+            }
+        }
+    });
+    values
+}
