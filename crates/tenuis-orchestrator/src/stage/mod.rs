@@ -11,6 +11,7 @@ mod group;
 pub(crate) mod model_scope;
 mod rest;
 mod stream;
+pub(crate) mod trial;
 mod walk;
 
 use crate::calibration::Calibration;
