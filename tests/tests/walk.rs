@@ -8,9 +8,12 @@ use parity_support::open;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tenuis_core::CodecRegistry;
-use tenuis_model::Tokenizer;
+use tenuis_model::{Model, Tokenizer};
+use tenuis_orchestrator::allocate::{AllocateError, AllocateRequest, Limit, Menu, Resource};
 use tenuis_orchestrator::plugin::PluginRegistry;
-use tenuis_orchestrator::{Candidate, CompressOptions, LoadedRecipe, Observer, Text, Workshop};
+use tenuis_orchestrator::{
+    Candidate, CompressOptions, LoadedRecipe, Observer, RunError, Silent, Text, Workshop,
+};
 use tenuis_tests::cli::plugin_dir;
 use tenuis_tests::fixture::Fixture;
 
@@ -36,18 +39,31 @@ fn compress(fixture: &Fixture, name: &str, stages: &[String]) -> (Vec<String>, C
     let file = fixture.path(&format!("{name}.toml"));
     let calibration = "calibration = { samples = 16, seq_len = 32 }\n";
     std::fs::write(&file, format!("name = \"{name}\"\n{calibration}{}", stages.concat())).unwrap();
-    let (plugins, codecs) = (PluginRegistry::discover(&[plugin_dir()]).unwrap(), CodecRegistry::builtin());
     let phases = Arc::new(Phases::default());
-    let observer: Arc<dyn Observer> = phases.clone();
+    let recipe = LoadedRecipe::open(&file).unwrap();
+    let made = run(fixture, &recipe, name, phases.clone());
+    let begun = phases.0.lock().unwrap().clone();
+    (begun, made, fixture.path(name))
+}
+
+/// Compresses by a recipe; what was made lies at `name` beside the model.
+fn run(fixture: &Fixture, recipe: &LoadedRecipe, name: &str, observer: Arc<dyn Observer>) -> Candidate {
+    with_workshop(fixture, observer, |workshop, model, text| {
+        workshop.compress(model, recipe, Some(text), &fixture.path(name)).unwrap()
+    })
+}
+
+fn with_workshop<T>(
+    fixture: &Fixture,
+    observer: Arc<dyn Observer>,
+    work: impl FnOnce(&Workshop<'_>, &Model, &Text) -> T,
+) -> T {
+    let (plugins, codecs) = (PluginRegistry::discover(&[plugin_dir()]).unwrap(), CodecRegistry::builtin());
     let workshop = Workshop::new(&plugins, &codecs, observer, CompressOptions::default());
     let model = open(&fixture.model);
     let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab).unwrap();
     let text = Text::open(&fixture.calib, &tokenizer).unwrap();
-    let recipe = LoadedRecipe::open(&file).unwrap();
-    let target = fixture.path(name);
-    let made = workshop.compress(&model, &recipe, Some(&text), &target).unwrap();
-    let begun = phases.0.lock().unwrap().clone();
-    (begun, made, target)
+    work(&workshop, &model, &text)
 }
 
 fn weight(dir: &Path, module: &str) -> (String, Vec<f32>) {
@@ -133,3 +149,73 @@ fn neighbours_of_a_scaled_input_see_the_new_one() {
     // Eight bits for weights and inputs; scales that were lost would move logits by all of their size.
     assert!(off < 0.1 * largest, "{off} of {largest}");
 }
+
+/// What a budget is spent on is what lies on the disk, no single choice does better, and the same request gives the same recipe.
+#[test]
+fn an_allocation_keeps_its_budget_and_beats_every_single_choice() {
+    let fixture = Fixture::new("qwen3");
+    let menu = Menu::parse("menu.toml", ALLOCATION_MENU).unwrap();
+    let allocate = |share: f64| {
+        let mut request = AllocateRequest::new("chosen", fixture.path(".scratch"));
+        request.budgets.push((Resource::Bytes, Limit::Share(share)));
+        request.budgets.push((Resource::Flops, Limit::Share(0.95)));
+        request.menu = Some(menu.clone());
+        (request.calibration.samples, request.calibration.seq_len) = (16, Some(32));
+        (request.rounds, request.score_tokens) = (1, 256);
+        with_workshop(&fixture, Arc::new(Silent), |workshop, model, text| {
+            workshop.allocate(model, text, &request)
+        })
+    };
+    let made = allocate(0.3).unwrap();
+    assert!(!fixture.path(".scratch").exists());
+    let record = &made.record;
+    let of = |resource| record.budgets.iter().find(|budget| budget.resource == resource).unwrap();
+    let (bytes, flops) = (of(Resource::Bytes), of(Resource::Flops));
+    assert!(bytes.used <= bytes.limit && flops.used <= flops.limit, "{:?}", record.budgets);
+    let fits = || record.uniform.iter().filter(|uniform| uniform.fits);
+    assert!(fits().count() >= 2, "{:?}", record.uniform);
+    for uniform in fits() {
+        assert!(record.divergence.unwrap() <= uniform.divergence, "{uniform:?}");
+        // The optimum of the sum is no worse by the sum; where every choice was scored that can be said.
+        assert!(uniform.predicted.is_none_or(|sum| record.sum.predicted <= sum), "{uniform:?}");
+    }
+    let chosen: std::collections::BTreeSet<_> =
+        record.linears.iter().filter_map(|l| l.chosen.as_ref()).collect();
+    assert!(chosen.len() > 1, "{chosen:?}");
+    assert_eq!(made.text, allocate(0.3).unwrap().text);
+    // The ordinary pipeline makes it, and the bytes are those that were counted.
+    let dir = run(&fixture, &made.recipe, "made", Arc::new(Silent)).dir;
+    assert_eq!(open(&dir).checkpoint().tensor_bytes() as f64, bytes.used);
+
+    // Less than all choices can do takes a block out; the least of all is told.
+    let RunError::Allocate(AllocateError::TooSmall { needed, fixed, limit, .. }) =
+        allocate(0.01).unwrap_err()
+    else {
+        panic!("a hundredth is too little")
+    };
+    let whole = open(&fixture.model).checkpoint().tensor_bytes() as f64;
+    assert!(needed > fixed && fixed > limit && limit == 0.01 * whole, "{needed} {fixed} {limit}");
+    let shallow = allocate(0.97 * needed / whole).unwrap();
+    assert_eq!(shallow.record.dropped_blocks.len(), 1);
+    let model = open(&run(&fixture, &shallow.recipe, "shallow", Arc::new(Silent)).dir);
+    assert_eq!(model.spec().layers.len(), 2);
+    assert_eq!(model.checkpoint().tensor_bytes() as f64, shallow.record.budgets[0].used);
+}
+
+/// Several families, some in two steps; the last is larger and worse than the one before it.
+const ALLOCATION_MENU: &str = r#"
+base = [{ technique = "cast", options = { dtype = "f16" } }]
+head = true
+drop_blocks = 1
+choices = [
+    { name = "f16" },
+    { name = "int8", steps = [{ technique = "gptq", options = { bits = 8 } }] },
+    { name = "int4", steps = [{ technique = "gptq", options = { bits = 4 } }] },
+    { name = "int2", steps = [{ technique = "gptq", options = { bits = 2 } }] },
+    { name = "sparse", steps = [
+        { technique = "sparsegpt", options = { sparsity = 0.5 } },
+        { technique = "gptq", options = { bits = 4 } },
+    ] },
+    { name = "rank", steps = [{ technique = "svdllm", options = { rank = { keep = 0.5 } } }] },
+]
+"#;

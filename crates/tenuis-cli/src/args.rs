@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Measure(MeasureArgs),
     Compress(CompressArgs),
+    Allocate(AllocateArgs),
     Export(ExportArgs),
     Inspect(InspectArgs),
     Generate(GenerateArgs),
@@ -239,6 +240,63 @@ pub(crate) struct CompressArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
+}
+
+/// Choose a technique for every weight, within budgets, and write the choice as a recipe.
+///
+/// Every choice of a menu is tried on every Linear: integers of 2 to 8 bits, pruned weights, both together, products of low rank. Each
+/// is scored by the divergence that it makes of the predictions on calibration text, and one is chosen for each so that the least is
+/// lost within the budgets. See docs/allocation.md.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  tenuis allocate --model models/tiny --calib train.txt --bytes 0.15x --out small.toml
+  tenuis eval --model models/tiny --data val.txt --calib train.txt --recipe small.toml --recipe int4-gptq")]
+pub(crate) struct AllocateArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The UTF-8 text that techniques are calibrated on, and choices scored.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) calib: PathBuf,
+    /// Bytes of all tensors at most: a share of the model's such as 0.2x, or a number.
+    #[arg(long, value_name = "N|SHAREx")]
+    pub(crate) bytes: Option<String>,
+    /// Operations per token that the Linears take at most: a share such as 0.5x, or a number.
+    #[arg(long, value_name = "N|SHAREx")]
+    pub(crate) flops: Option<String>,
+    /// Milliseconds per token that the Linears take on this machine at most: a share such as 0.8x, or a number.
+    #[arg(long, value_name = "MS|SHAREx")]
+    pub(crate) latency: Option<String>,
+    /// What there is to choose from [default: integers, pruned and low-rank forms, see docs/allocation.md].
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) menu: Option<PathBuf>,
+    /// How the harm of a choice is known: by the divergence that each choice makes, by that of one choice per Linear and the
+    /// output error of the others, or by the output error alone.
+    #[arg(long, value_name = "HOW", value_parser = ["every", "reference", "error"], default_value = "every")]
+    pub(crate) scores: String,
+    /// How often scores are taken anew around the best choice so far, with --scores every.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Tokens that divergences are measured on.
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub(crate) score_tokens: usize,
+    /// Windows that techniques are calibrated on.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) samples: usize,
+    /// Tokens per window [default: 2048 or the model's positions, whichever is less].
+    #[arg(long, value_name = "N")]
+    pub(crate) seq_len: Option<usize>,
+    /// Seeds whatever a technique draws at random.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Megabytes that the weights of all choices may take in memory.
+    #[arg(long, value_name = "MB", default_value_t = 8000)]
+    pub(crate) candidate_mb: u64,
+    /// The recipe that is written; what was tried and why stands beside it, as .json in the place of .toml.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) plugins: PluginDirArgs,
 }
 
 /// What every command that compresses shares.

@@ -8,6 +8,7 @@ use tenuis_core::{CheckpointError, StorageError};
 use tenuis_distill::TrainError;
 use tenuis_eval::EvalError;
 use tenuis_model::{ModelError, TokenizerError};
+use tenuis_orchestrator::allocate::AllocateError;
 use tenuis_orchestrator::formats::ExportError;
 use tenuis_orchestrator::plugin::{LoadError, PluginError};
 use tenuis_orchestrator::{RecipeError, RunError};
@@ -93,6 +94,9 @@ impl Error for Failure {}
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let code = match &error {
+            RunError::Allocate(AllocateError::Menu { .. }) => Code::Recipe,
+            RunError::Allocate(AllocateError::Solver(_)) => Code::Numerical,
+            RunError::Allocate(_) => Code::Usage,
             RunError::Checkpoint(e) => checkpoint_code(e),
             RunError::Storage(e) => storage_code(e),
             RunError::Model(e) => model_code(e),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Eval(eval) => commands::eval::run(eval),
         Command::Measure(measure) => commands::measure::run(&measure),
         Command::Compress(compress) => commands::compress::run(&compress),
+        Command::Allocate(allocate) => commands::allocate::run(&allocate),
         Command::Export(export) => commands::export::run(&export),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Generate(generate) => commands::generate::run(&generate),

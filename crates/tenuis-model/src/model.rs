@@ -272,8 +272,26 @@ impl Model {
         Ok(Tensor::from_vec(self.head_values(hidden)?, dims, &Device::Cpu)?)
     }
 
-    fn head_values(&self, hidden: &Tensor) -> Result<Vec<f32>, ModelError> {
+    /// As [`Model::head`], as a plain vector that was never copied.
+    ///
+    /// # Errors
+    /// As [`Model::head`].
+    pub fn head_values(&self, hidden: &Tensor) -> Result<Vec<f32>, ModelError> {
         let head = self.head.get(|| self.store.linear(&self.spec.head()))?;
+        self.logits_of(&head, hidden)
+    }
+
+    /// As [`Model::head_values`] with another weight in the head's place.
+    ///
+    /// # Errors
+    /// As [`Model::head`]; [`ModelError::Slot`] where the weight has another shape.
+    pub fn head_with(&self, hidden: &Tensor, weight: &Weight) -> Result<Vec<f32>, ModelError> {
+        let mut head = Linear::clone(&*self.head.get(|| self.store.linear(&self.spec.head()))?);
+        head.set_weight(Weight::clone(weight))?;
+        self.logits_of(&head, hidden)
+    }
+
+    fn logits_of(&self, head: &Linear, hidden: &Tensor) -> Result<Vec<f32>, ModelError> {
         let mut logits = head.forward_values(&self.final_norm(hidden)?)?;
         if let Some(scale) = self.spec.logit_scale {
             for v in &mut logits {

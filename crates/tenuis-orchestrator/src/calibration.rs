@@ -34,12 +34,34 @@ impl Calibration {
                 RunError::TooLittleCalibration { path: text.path.clone(), tokens: tokens.len(), seq_len }
             })?;
         let starts: Vec<usize> = windows.starts().collect();
+        Ok(Self::at(text, seq_len, &starts))
+    }
+
+    /// Windows that [`Calibration::of`] leaves out, evenly spaced, with `tokens` tokens at most but one window at least; where it
+    /// leaves out none, of those that it takes.
+    pub(crate) fn beside(&self, text: &Text, tokens: usize) -> Self {
+        let seq_len = self.seq_len;
+        let taken = |all: usize| {
+            let windows = Windows::of(text.data.tokens.len(), seq_len, Some(all));
+            windows.map(|windows| windows.starts().collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let (all, own) = (taken(usize::MAX), taken(self.tokens()));
+        let mut left: Vec<usize> = all.iter().copied().filter(|start| !own.contains(start)).collect();
+        if left.is_empty() {
+            left = own;
+        }
+        let used = (tokens / seq_len).clamp(1, left.len().max(1));
+        let starts: Vec<usize> = (0..used).filter_map(|i| left.get(i * left.len() / used)).copied().collect();
+        Self::at(text, seq_len, &starts)
+    }
+
+    fn at(text: &Text, seq_len: usize, starts: &[usize]) -> Self {
         let batches = starts
             .chunks((BATCH_TOKENS / seq_len).max(1))
-            .map(|starts| starts.iter().flat_map(|&s| &tokens[s..s + seq_len]).copied().collect())
+            .map(|starts| starts.iter().flat_map(|&s| &text.data.tokens[s..s + seq_len]).copied().collect())
             .collect();
-        let source = CalibrationSource { data: text.source(), samples: windows.count(), seq_len };
-        Ok(Self { seq_len, batches, source })
+        let source = CalibrationSource { data: text.source(), samples: starts.len(), seq_len };
+        Self { seq_len, batches, source }
     }
 
     /// Tokens per window.

@@ -18,6 +18,9 @@ pub enum RunError {
     /// A recipe cannot be carried out as written.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// Nothing could be allocated.
+    #[error(transparent)]
+    Allocate(#[from] crate::allocate::AllocateError),
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

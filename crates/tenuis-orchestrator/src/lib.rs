@@ -3,6 +3,7 @@
 //! [`evaluate`] is the main job: open a checkpoint, compress it by every recipe through the techniques of loaded
 //! plugins, measure baseline and candidates alike, and return a [`Report`](tenuis_eval::report::Report).
 
+pub mod allocate;
 mod calibration;
 mod compress;
 mod error;

@@ -12,7 +12,6 @@ mod source;
 mod targets;
 mod template;
 
-pub use builtin::builtin_recipes;
 pub use builtin::{builtin_recipes, builtin_search};
 pub use explain::explain;
 pub use loaded::LoadedRecipe;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod allocate;
 pub(crate) mod compress;
 pub(crate) mod eval;
 pub(crate) mod export;

@@ -13,6 +13,7 @@ pub(crate) mod model_scope;
 mod rest;
 mod resume;
 mod stream;
+pub(crate) mod trial;
 mod walk;
 
 use crate::calibration::Calibration;

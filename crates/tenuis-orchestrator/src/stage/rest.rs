@@ -138,7 +138,7 @@ fn any_tensor(run: &mut GroupRun<'_>, name: &str, weight: &Weight) -> Result<Opt
 }
 
 /// Gives the head to the technique, with the statistics of its input: the final norm's output.
-fn head_weight(
+pub(super) fn head_weight(
     run: &mut GroupRun<'_>,
     model: &Model,
     name: &str,
