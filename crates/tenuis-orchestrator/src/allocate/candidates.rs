@@ -125,6 +125,9 @@ pub(super) fn gather(
                 reference: checkpoint,
                 calibration: Some(calibration),
                 target: nowhere,
+                state: nowhere,
+                curves: nowhere,
+                rungs: &[],
             };
             Some(techniques.iter().enumerate().map(job).collect())
         })

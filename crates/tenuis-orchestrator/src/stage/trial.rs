@@ -38,6 +38,8 @@ impl<'a> Trial<'a> {
                 technique: job.technique.start(&options, workshop.options.threads as u32, events)?,
                 capabilities: job.technique.capabilities(),
                 targets: stage.targets.resolve(&job.loaded.origin, job.index, n_blocks)?,
+                gates: Vec::new(),
+                rungs: Vec::new(),
                 outcome: Outcome::new(job.technique),
                 n_blocks,
             })
