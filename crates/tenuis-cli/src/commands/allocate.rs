@@ -25,7 +25,7 @@ pub(crate) fn run(args: &AllocateArgs) -> Result<(), Failure> {
     }
     let observer = Arc::new(Terminal::new());
     let options = CompressOptions::default();
-    let workshop = Workshop { plugins: &plugins, codecs: &codecs, observer, options };
+    let workshop = Workshop::new(&plugins, &codecs, observer, options);
     let made = workshop.allocate(&model, &text, &request)?;
     let record = serde_json::to_string_pretty(&made.record).map_err(|e| Failure::new(Code::Internal, e))?;
     put(&args.out.with_extension("json"), &record)?;
