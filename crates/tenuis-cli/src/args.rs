@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Plugins(PluginsArgs),
     Report(ReportArgs),
+    Runs(RunsArgs),
     Metrics(MetricsArgs),
     Ratings(RatingsArgs),
     /// Print the JSON Schema of report.json.
@@ -235,6 +236,9 @@ pub(crate) struct CompressArgs {
     /// The UTF-8 text that techniques such as GPTQ are calibrated on.
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) calib: Option<PathBuf>,
+    /// The UTF-8 text that the recipe's gates are decided on.
+    #[arg(long, value_name = "FILE.txt")]
+    pub(crate) gate_data: Option<PathBuf>,
     /// The directory that is written.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -299,6 +303,62 @@ pub(crate) struct AllocateArgs {
     pub(crate) plugins: PluginDirArgs,
 }
 
+/// Show what was run, from the ledger beside a report.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) action: RunsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsAction {
+    /// List the runs of a directory: when, what, how it ended.
+    List {
+        /// The directory that runs wrote to.
+        #[arg(value_name = "DIR", default_value = "tenuis-out")]
+        dir: PathBuf,
+    },
+    /// Show the stages, decisions and figures of a run.
+    Show {
+        /// The run's name, as `tenuis runs list` shows it.
+        run: String,
+        /// The directory that runs wrote to.
+        #[arg(value_name = "DIR", default_value = "tenuis-out")]
+        dir: PathBuf,
+    },
+    /// Put the figures of two runs beside each other.
+    Compare {
+        /// A run: its name, or DIR#NAME for one of another directory.
+        a: String,
+        /// Another one.
+        b: String,
+        /// The directory of runs that are named without one.
+        #[arg(value_name = "DIR", default_value = "tenuis-out")]
+        dir: PathBuf,
+    },
+    /// Write the whole ledger as CSV.
+    Export {
+        /// The directory that runs wrote to.
+        #[arg(value_name = "DIR", default_value = "tenuis-out")]
+        dir: PathBuf,
+        /// The file [default: standard output].
+        #[arg(long, value_name = "FILE.csv")]
+        out: Option<PathBuf>,
+    },
+    /// Remove outputs of stages that are kept for later runs, what was used longest ago first.
+    Gc {
+        /// The directory that runs wrote to.
+        #[arg(value_name = "DIR", default_value = "tenuis-out")]
+        dir: PathBuf,
+        /// Leave at most so many gigabytes; candidates and reports stay in any case.
+        #[arg(long, value_name = "GB", default_value_t = 0.0)]
+        limit: f64,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// What every command that compresses shares.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkArgs {
@@ -308,6 +368,12 @@ pub(crate) struct WorkArgs {
     /// Start over where a finished candidate of the same inputs exists.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Say what it will take (memory, disk, and time by a probe of two seconds) and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Save finished blocks of a stage at most every so many seconds; a kill loses one block, or so much work.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) save_every: f64,
     /// Go on in the background without the terminal, with the output in OUT.log.
     #[arg(long)]
     pub(crate) detach: bool,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use tenuis_core::hub::HubError;
 use tenuis_core::{CheckpointError, StorageError};
 use tenuis_distill::TrainError;
 use tenuis_eval::EvalError;
@@ -91,6 +92,12 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Self::new(Code::Input, error)
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let code = match &error {
@@ -124,6 +131,7 @@ impl From<RunError> for Failure {
             RunError::NoCalibration { .. }
             | RunError::NoGateText { .. }
             | RunError::Scenario(_)
+            | RunError::Preflight(_)
             | RunError::BusinessForm { .. }
             | RunError::NoTrainingText { .. }
             | RunError::TooLong { .. }

@@ -310,6 +310,9 @@ pub enum RunError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A recipe would not fit into memory or onto the disk, or the machine cannot be probed.
+    #[error(transparent)]
+    Preflight(#[from] tenuis_preflight::PreflightError),
     /// A scenario cannot be applied.
     #[error(transparent)]
     Scenario(tenuis_plan::scenario::ScenarioError),
@@ -345,6 +348,7 @@ impl RunError {
             | Self::NonFiniteActivations { .. }
             | Self::Statistics { .. }
             | Self::TooLittleMemory { .. }
+            | Self::Preflight(_)
             | Self::Eval(_)
             | Self::Weight { .. }
             | Self::NothingPassed { .. } => !self.is_cancelled(),

@@ -13,6 +13,7 @@ mod gate;
 mod lock;
 mod log;
 mod observer;
+mod preflight;
 mod registry;
 mod round_trip;
 mod search;
@@ -24,8 +25,8 @@ pub use calibration::Calibration;
 pub use compress::{Candidate, CompressOptions, Workshop};
 pub use error::RunError;
 pub use evaluate::{
-    BusinessMetric, EvalRequest, MeasureRequest, MemoryProbe, RobustnessRequest, SpeedRequest, evaluate,
-    measure_only, write_report,
+    BusinessMetric, EvalRequest, MeasureRequest, MemoryProbe, RobustnessRequest, STAGES, SpeedRequest,
+    dry_run, evaluate, measure_only, write_report,
 };
 pub use export::{Exported, export};
 pub use gate::Gatekeeper;
@@ -41,6 +42,8 @@ pub use tenuis_export as formats;
 pub use tenuis_host as plugin;
 /// Curves, fronts, scenarios, searches, gates and ledgers.
 pub use tenuis_plan as plan;
+/// Estimates of memory, disk and time.
+pub use tenuis_preflight as estimates;
 /// Recipes as they are written.
 pub use tenuis_recipe as recipe;
 pub use tenuis_recipe::{

@@ -1,16 +1,22 @@
 //! `tenuis compress`.
 
-use super::{compress_options, open, print, recipe};
+use super::{compress_options, locate, open, planned, print, recipe};
 use crate::args::CompressArgs;
 use crate::detach::detach;
 use crate::exit::Failure;
 use crate::plugin_dirs;
 use crate::progress::Terminal;
+use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, Ratio};
+use tenuis_eval::Windows;
 use tenuis_eval::report::bytes;
 use tenuis_model::Tokenizer;
-use tenuis_orchestrator::{Text, Workshop};
+use tenuis_orchestrator::estimates::{Probe, Room};
+use tenuis_orchestrator::{Gatekeeper, MeasureRequest, Text, Workshop};
+
+/// The longest windows that gates are decided on.
+const GATE_WINDOW: usize = 2048;
 
 pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     if args.work.detach {
@@ -18,7 +24,7 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     }
     let recipe = recipe(&args.recipe)?;
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
-    let model = open(&args.model, &codecs)?;
+    let model = open(&locate(&args.model)?, &codecs)?;
     let calibration = match &args.calib {
         Some(path) => {
             let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
@@ -28,6 +34,14 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     };
     let workshop = Workshop::new(&plugins, &codecs, Arc::new(Terminal::new()), compress_options(&args.work));
     workshop.check(&model, &recipe, calibration.as_ref())?;
+    let parent = args.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if args.work.dry_run {
+        let probe = Probe::run(parent).map_err(|e| Failure::output(parent, e))?;
+        let plan = workshop.plan(&model, &recipe, None, Some(&probe))?;
+        return print(&planned(&probe, &[(recipe.recipe.name.clone(), plan)], parent));
+    }
+    let plan = workshop.plan(&model, &recipe, None, None)?;
+    plan.check(&Room::at(parent)).map_err(tenuis_orchestrator::RunError::from)?;
     if let Some(parent) = args.out.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|e| Failure::output(parent, e))?;
     }

@@ -1,6 +1,6 @@
 //! `tenuis eval`.
 
-use super::{compress_options, print, recipe};
+use super::{compress_options, locate, planned, print, recipe};
 use crate::args::{EvalArgs, Preset, SearchArgs};
 use crate::demo::{Demo, SEQ_LEN};
 use crate::detach::detach;
@@ -18,8 +18,8 @@ use tenuis_eval::{Prices, Weights};
 use tenuis_orchestrator::plan::scenario::{Scenario, builtin};
 use tenuis_orchestrator::recipe::builtin_search;
 use tenuis_orchestrator::{
-    EvalRequest, LoadedRecipe, Observer, RobustnessRequest, SearchRequest, builtin_recipes, evaluate,
-    write_report,
+    EvalRequest, LoadedRecipe, Observer, RobustnessRequest, SearchRequest, builtin_recipes, dry_run,
+    evaluate, write_report,
 };
 use tenuis_report::TerminalOptions;
 use tenuis_spec::DecoderSpec;
@@ -42,7 +42,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         .map(|text| text.parse().map_err(Failure::usage))
         .collect::<Result<_, _>>()?;
     let model = match args.model.take() {
-        Some(model) => model,
+        Some(model) => locate(&model)?,
         None if args.compare.len() > 1 => args.compare.remove(0),
         None => use_demo(&mut args)?,
     };
@@ -120,6 +120,10 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
     let observer: Arc<dyn Observer> = Arc::new(Terminal::new());
     if let Some(note) = left_out {
         observer.warn(&note);
+    }
+    if args.work.dry_run {
+        let (probe, plans) = dry_run(&request, &plugins, &codecs, &observer)?;
+        return print(&planned(&probe, &plans, &args.out));
     }
     let report = evaluate(&request, &plugins, &codecs, &observer)?;
     write_report(&report, &args.out)?;

@@ -35,6 +35,7 @@ use tenuis_eval::{Prices, Weights};
 use tenuis_host::PluginRegistry;
 use tenuis_model::Model;
 use tenuis_plan::ledger::Status;
+use tenuis_preflight::{Evaluation, Plan, Probe};
 use tenuis_recipe::{CalibrationSpec, LoadedRecipe};
 
 /// What to evaluate and how.
@@ -83,8 +84,8 @@ pub struct EvalRequest {
     pub compress: CompressOptions,
 }
 
-/// The directory of stages' outputs within that of the report.
-const STAGES: &str = ".stages";
+/// The directory of stages' outputs within that of a report.
+pub const STAGES: &str = ".stages";
 
 impl EvalRequest {
     /// Whether something is chosen by what is measured, so that it has to be judged by something else.
@@ -149,6 +150,35 @@ fn summary(report: &Report) -> BTreeMap<String, String> {
     summary
 }
 
+/// What every recipe of a request will take, by its name, and what this machine can do: nothing is compressed or measured but
+/// the machine itself, for two seconds.
+///
+/// # Errors
+/// As [`evaluate`], which checks the same before its work begins.
+pub fn dry_run(
+    request: &EvalRequest,
+    plugins: &PluginRegistry,
+    codecs: &CodecRegistry,
+    observer: &Arc<dyn Observer>,
+) -> Result<(Probe, Vec<(String, Plan)>), RunError> {
+    let inputs = Inputs::open(request, codecs, observer.as_ref())?;
+    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), request.compress.clone());
+    observer.begin("probing this machine", 0);
+    let probe = Probe::run(&request.out)?;
+    observer.end();
+    let evaluation = Evaluation {
+        tokens: inputs.windows.tokens() as u64,
+        seq_len: inputs.windows.seq_len() as u64,
+        models: 2,
+    };
+    let plan = |loaded: &LoadedRecipe| {
+        let plan = workshop.plan(&inputs.model, loaded, Some(evaluation), Some(&probe))?;
+        Ok((loaded.recipe.name.clone(), plan))
+    };
+    let plans: Vec<(String, Plan)> = request.recipes.iter().map(plan).collect::<Result<_, RunError>>()?;
+    Ok((probe, plans))
+}
+
 fn run(
     request: &EvalRequest,
     plugins: &PluginRegistry,
@@ -167,6 +197,7 @@ fn run(
         .with_log(log.clone());
     for loaded in &request.recipes {
         workshop.check(&inputs.model, loaded, inputs.calibration.as_ref())?;
+        workshop.refuse_without_room(&inputs.model, loaded, &request.out)?;
     }
     let searched = match (&request.search, &gates) {
         (Some(search), Some(gates)) => {

@@ -91,6 +91,18 @@ pub enum Action {
     Stop,
 }
 
+impl Action {
+    /// Names it in one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::NextRung { .. } => "next_rung",
+            Self::SkipStage => "skip_stage",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// Records an attempt, what the gate said and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -1,7 +1,6 @@
 //! The ledger as a table for spreadsheets.
 
-use super::{Entry, Event, LedgerError, Status};
-use crate::gate::Action;
+use super::{Entry, Event, LedgerError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -59,35 +58,20 @@ fn row(entry: &Entry) -> Row<'_> {
     let row = Row { unix_ms: entry.unix_ms, run: &entry.run, ..Row::default() };
     match &entry.event {
         Event::Run { status, details } => {
-            Row { event: "run", outcome: status_name(*status), detail: pairs(details), ..row }
+            Row { event: "run", outcome: status.name(), detail: pairs(details), ..row }
         }
         Event::Stage { stage, status, details } => {
-            Row { event: "stage", stage, outcome: status_name(*status), detail: pairs(details), ..row }
+            Row { event: "stage", stage, outcome: status.name(), detail: pairs(details), ..row }
         }
         Event::Metric { stage, figure, value, interval, unit } => {
             let (low, high) = interval.unzip();
             Row { event: "metric", stage, name: figure, value: Some(*value), low, high, unit, ..row }
         }
         Event::Gate(decision) => {
-            let outcome = match decision.action {
-                Action::Accept => "accept",
-                Action::NextRung { .. } => "next_rung",
-                Action::SkipStage => "skip_stage",
-                Action::Stop => "stop",
-            };
+            let outcome = decision.action.name();
             let (stage, name) = (&decision.attempt.stage, &decision.attempt.rung);
             Row { event: "gate", stage, name, outcome, detail: decision.reason.clone(), ..row }
         }
-    }
-}
-
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Started => "started",
-        Status::Finished => "finished",
-        Status::Reused => "reused",
-        Status::Failed => "failed",
-        Status::Interrupted => "interrupted",
     }
 }
 

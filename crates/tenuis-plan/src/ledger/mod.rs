@@ -8,9 +8,11 @@
 
 mod csv;
 mod error;
+mod runs;
 
 pub use self::csv::write_csv;
 pub use error::LedgerError;
+pub use runs::{RunSummary, summaries};
 
 use crate::gate::Decision;
 use serde::{Deserialize, Serialize};
