@@ -60,16 +60,22 @@ impl Account<'_> {
             Some(length) => format!("{} tokens", shown(length)),
             None => "2048 tokens, or as many as the model has positions".to_owned(),
         };
-        let from =
-            [self.from("/calibration/samples"), self.from("/calibration/seq_len")].into_iter().find(|from| !from.is_empty());
+        let from = [self.from("/calibration/samples"), self.from("/calibration/seq_len")]
+            .into_iter()
+            .find(|from| !from.is_empty());
         let from = from.unwrap_or_default();
-        self.line(0, &format!("where a stage needs calibration: {samples} windows of at most {length}{from}"));
+        self.line(
+            0,
+            &format!("where a stage needs calibration: {samples} windows of at most {length}{from}"),
+        );
         self.gates(0, recipe, "", "gates", "after every stage");
         let stages = items(recipe, "stages");
         let guarded = |key: &str| stages.iter().any(|stage| !items(stage, key).is_empty());
         if !items(recipe, "gates").is_empty() || guarded("gates") {
             let end = match text(recipe, "on_failure") {
-                Some("skip") => "a stage that fails its gates on every rung is left out, and the next one goes on",
+                Some("skip") => {
+                    "a stage that fails its gates on every rung is left out, and the next one goes on"
+                }
                 _ => "a stage that fails its gates on every rung is undone and ends the recipe",
             };
             self.line(0, &format!("{end}{}", self.from("/on_failure")));
@@ -83,7 +89,8 @@ impl Account<'_> {
     fn search(&mut self, search: Option<&Value>) {
         let Some(search) = search else { return };
         let method = text(search, "method").map(|m| format!("{m} ")).unwrap_or_default();
-        let trials = search.get("trials").map(|n| format!(" of at most {} trials", shown(n))).unwrap_or_default();
+        let trials =
+            search.get("trials").map(|n| format!(" of at most {} trials", shown(n))).unwrap_or_default();
         self.line(0, &format!("a template of a {method}search{trials}{}; it varies", self.from("/search")));
         for (axis, values) in search.get("axes").and_then(Value::as_object).into_iter().flatten() {
             self.line(2, &format!("${axis}: {}", shown(values)));

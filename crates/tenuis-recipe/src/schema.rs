@@ -37,11 +37,7 @@ pub fn schema() -> Value {
     if let Some(tables) = root.get_mut("$defs").and_then(Value::as_object_mut) {
         for table in OPEN {
             let properties = tables.get_mut(table).and_then(|table| table.get_mut("properties"));
-            properties
-                .and_then(Value::as_object_mut)
-                .into_iter()
-                .flat_map(Map::values_mut)
-                .for_each(open);
+            properties.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut).for_each(open);
         }
         // A change has any of a stage's keys and need have none.
         if let Some(Value::Object(mut change)) = tables.get("Stage").cloned() {
@@ -111,8 +107,12 @@ mod tests {
         for right in [
             head.to_owned(),
             "name = 'a'\nextends = 'int4-gptq'\n[changes.gptq]\noptions = { bits = 3 }\n".into(),
-            format!("seed = '$s'\n{head}targets = {{ head = '$h', blocks = [1, '$b', '0..2'], include = '$i' }}\ntrue_sequential = '$t'\n"),
-            format!("calibration = {{ samples = '$n' }}\n{head}on_failure = 'skip'\nladder = [{{ options = {{ bits = 8 }} }}]\n"),
+            format!(
+                "seed = '$s'\n{head}targets = {{ head = '$h', blocks = [1, '$b', '0..2'], include = '$i' }}\ntrue_sequential = '$t'\n"
+            ),
+            format!(
+                "calibration = {{ samples = '$n' }}\n{head}on_failure = 'skip'\nladder = [{{ options = {{ bits = 8 }} }}]\n"
+            ),
         ] {
             assert!(validator.is_valid(&value(&right)), "{right}");
         }
