@@ -32,7 +32,21 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
         }
         None => None,
     };
-    let workshop = Workshop::new(&plugins, &codecs, Arc::new(Terminal::new()), compress_options(&args.work));
+    let gate_text = match &args.gate_data {
+        Some(path) => {
+            let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;
+            let text = Text::open(path, &tokenizer)?;
+            let window = model.spec().max_positions.min(GATE_WINDOW);
+            let windows = Windows::of(text.data.tokens.len(), window, None);
+            Some((text, windows.map_err(|e| Failure::input(path, e))?))
+        }
+        None => None,
+    };
+    let gates = gate_text
+        .as_ref()
+        .map(|(text, windows)| Gatekeeper::new(&model, text, *windows, &[], MeasureRequest::default()));
+    let workshop = Workshop::new(&plugins, &codecs, Arc::new(Terminal::new()), compress_options(&args.work))
+        .with_gates(gates.as_ref());
     workshop.check(&model, &recipe, calibration.as_ref())?;
     let parent = args.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.work.dry_run {

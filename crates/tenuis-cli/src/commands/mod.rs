@@ -54,7 +54,15 @@ fn locate(model: &Path) -> Result<PathBuf, Failure> {
 
 /// What recipes will take, as tables, and what is free.
 fn planned(probe: &Probe, plans: &[(String, Plan)], dir: &Path) -> String {
-    let mut text = format!("this machine: {probe}\n");
+    let disk = probe
+        .write_bytes_per_second
+        .map_or_else(String::new, |rate| format!(", {:.0} MB/s to disk", rate / 1e6));
+    let mut text = format!(
+        "this machine: {:.0} GFLOP/s, {:.1} GB/s of memory{disk}, {} threads\n",
+        probe.square_gflops,
+        probe.read_bytes_per_second / 1e9,
+        probe.threads
+    );
     let room = Room::at(dir);
     for (name, plan) in plans {
         let mut table = Table::new();
