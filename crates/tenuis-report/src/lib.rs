@@ -26,7 +26,7 @@
 //! | the report's fields | [`Report`] |
 //! | the verdict without the page | [`Verdict::of`], [`Grade`], [`Facts`] |
 //! | the Pareto front | [`front`](front()), [`dominates`] |
-//! | charts as SVG | [`Scatter`], [`bars`], [`ranges`], [`stacks`], [`heat`], [`Scale`] |
+//! | charts as SVG | [`Scatter`], [`Plot`], [`bars`], [`ranges`], [`stacks`], [`heat`], [`Scale`] |
 
 mod chart;
 mod compare;
@@ -39,15 +39,18 @@ mod terminal;
 mod verdict;
 
 pub use chart::{
-    Bar, Heat, Part, Point, Range, Scale, Scatter, Stack, Unit, bars, escape, heat, ranges, stacks,
+    Bar, Heat, Part, Plot, PlotLine, PlotPoint, Point, Range, Scale, Scatter, Stack, Unit, bars, escape,
+    heat, ranges, stacks,
 };
 pub use compare::{CLEAR_ERRORS, Facts, Pace, TaskChange};
 pub use data::{
-    Arrivals, Business, Compressed, Compression, Cost, Difference, Distribution, Elsewhere, Energy, Entry,
-    Environment, Figures, Holds, Judgement, Load, LoadResult, Machine, Memory, MemorySplit, Metric, Noise,
-    Operation, Perplexity, Profile, Protocol, Quality, Queue, Report, Requirement, Retention, Robustness,
-    SCHEMA, Size, Source, Speed, SpeedProfile, SpeedProtocol, SpeedUp, Spread, Stage, Start, Starts, Sweep,
-    SweepPoint, SweepRow, SweepSkipped, SweepSpeed, Task, Work,
+    Arrivals, Bought, Business, Compressed, Compression, CompressionCost, Cost, CurveFit, CurvePoint,
+    CurveSample, Difference, Distribution, Elsewhere, Energy, Entry, Environment, Figures, GateCondition,
+    GateDecision, Holds, Judgement, Load, LoadResult, Machine, Memory, MemorySplit, Metric, Noise, Operation,
+    Perplexity, Profile, Protocol, Quality, Queue, Recovery, Report, Requirement, ResourceCurve, Retention,
+    Robustness, SCHEMA, Search, SearchObjective, SearchScenario, SearchScore, Size, Source, Speed,
+    SpeedProfile, SpeedProtocol, SpeedUp, Spread, Stage, Start, Starts, Sweep, SweepPoint, SweepRow,
+    SweepSkipped, SweepSpeed, Task, Trial, Work,
 };
 pub use error::{FrontError, ReportError};
 pub use format::bytes;

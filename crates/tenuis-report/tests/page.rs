@@ -335,10 +335,13 @@ fn a_report_with_everything_has_every_section_and_a_link_to_each() {
         let expected = [
             "verdict",
             "comparison",
+            "search",
             "smaller",
             "kept",
             "faster",
             "balance",
+            "bought",
+            "buys",
             "fronts",
             "changes",
             "slices",
@@ -351,6 +354,7 @@ fn a_report_with_everything_has_every_section_and_a_link_to_each() {
             "energy",
             "elsewhere",
             "layers",
+            "gates",
             "candidates",
             "literature",
             "protocol",
@@ -373,6 +377,107 @@ fn cell(root: Node<'_, '_>, id: &str, row: &str, column: &str) -> (String, Strin
     let found = rows.iter().find(|one| cells(**one)[0] == row).unwrap_or_else(|| panic!("no {row} in {id}"));
     let cell = found.children().filter(Node::is_element).nth(at).expect("a cell");
     (text(cell), cell.attribute("class").unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_curve_is_drawn_beside_the_ideal_and_says_where_it_stops_paying() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let buys = section(root, "buys").unwrap();
+        let charts: Vec<_> = buys.descendants().filter(|n| n.has_tag_name("svg")).collect();
+        // Peak memory and operations have no curve, which is said instead.
+        assert_eq!(charts.len(), 2);
+        for chart in &charts {
+            for class in ["curve", "ideal", "mark"] {
+                assert_eq!(of_class(*chart, class).len(), 1, "{class}");
+            }
+            assert_eq!(of_class(*chart, "point").len(), 6);
+        }
+        let notes = text(of_class(buys, "note")[0]);
+        assert!(notes.contains("No curve over peak memory: quality does not rise"), "{notes}");
+        assert!(notes.contains("explains only 1.30\u{a0}%"), "a poor fit is told: {notes}");
+        // Pmax/s · exp(−R/s) at 6.562376 MB, Pmax = 99.2 and s = 0.62.
+        let wanted = 99.2 / 0.62 * f64::exp(-6.562_376 / 0.62);
+        let (found, _) = cell(root, "buys", "baseline", "Another MB buys");
+        assert_eq!(found, format!("{wanted:.6}\u{a0}points"));
+    });
+}
+
+#[test]
+fn what_was_bought_is_paid_back_or_says_why_not() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let (text, class) = cell(root, "bought", "Bytes of the files", "int4-gptq");
+        assert!(text.starts_with("37.84\u{a0}%") && class.contains("good"), "{text} {class}");
+        let (text, _) = cell(root, "bought", "Quality kept", "distilled");
+        assert!(text.starts_with("68.57"), "{text}");
+        let (text, _) = cell(root, "bought", "Paid back in time after", "int4-gptq");
+        assert!(text.starts_with("28\u{202f}441 tokens") && text.contains("21.8\u{a0}s"), "{text}");
+        let (text, _) = cell(root, "bought", "Paid back in time after", "f16");
+        assert!(text.starts_with("never") && text.contains("vary"), "{text}");
+        let (text, _) = cell(root, "bought", "Paid back in money after", "f16");
+        assert!(text.starts_with("not known"), "{text}");
+    });
+}
+
+#[test]
+fn a_search_gives_its_answer_its_front_and_what_is_built_in() {
+    let mut report = full();
+    with_page(&render(&report).unwrap(), |root| {
+        let search = section(root, "search").unwrap();
+        let words = text(search);
+        assert!(words.contains("0.1.1 meets every limit, score 0.6790"), "{words}");
+        assert!(words.contains("Latencies are this machine's"), "{words}");
+        let chart = search.descendants().find(|n| n.has_tag_name("svg")).unwrap();
+        assert_eq!((of_class(chart, "best").len(), of_class(chart, "knee").len()), (3, 1));
+        assert_eq!((of_class(chart, "partial").len(), of_class(chart, "dominated").len()), (8, 1));
+        let labels: Vec<String> = of_class(chart, "label").into_iter().map(text).collect();
+        assert!(
+            labels.contains(&"0.1.1 ★".to_owned()) && labels.contains(&"0.1.3 knee".to_owned()),
+            "{labels:?}"
+        );
+        let (found, class) = cell(root, "search", "int2-rtn", "Meets limits");
+        assert!(found.contains("over its limit 3") && class.contains("bad"), "{found}");
+        assert!(words.contains("singular; raise damp_percent"), "a failure says why");
+    });
+    report["search"]["outcome"] = "closest".into();
+    report["search"]["best"]["feasible"] = false.into();
+    report["search"]["best"]["violations"] = json!(["loss is 4, over its limit 3 by 33.3 %"]);
+    assert!(render(&report).unwrap().contains("comes closest; it violates: loss is 4"));
+}
+
+#[test]
+fn gates_tell_every_attempt_in_order() {
+    with_page(&render_str(FULL).unwrap(), |root| {
+        let (text, class) = cell(root, "gates", "1. gptq", "Decision");
+        assert!(text.contains("rolled back, next rung") && text.contains("bits = 4"), "{text}");
+        assert!(class.contains("bad"));
+        assert_eq!(cell(root, "gates", "2. gptq", "Decision").0, "kept");
+        let (text, _) = cell(root, "gates", "3. prune", "Conditions");
+        assert!(text.contains("? task.cloze"), "what was not measured never passes: {text}");
+    });
+}
+
+#[test]
+fn the_page_does_without_any_part_of_the_planning() {
+    for (part, ids) in [("curves", &["buys"][..]), ("bought", &["bought"]), ("search", &["search"])] {
+        for absent in [None, Some(Value::Null)] {
+            let mut report = full();
+            match absent {
+                Some(null) => report[part] = null,
+                None => drop(report.as_object_mut().unwrap().remove(part)),
+            }
+            with_page(&render(&report).unwrap(), |root| {
+                for id in ids {
+                    assert!(section(root, id).is_none(), "{id}");
+                }
+            });
+        }
+    }
+    // What a later version leaves out of a search is left out here.
+    let mut report = full();
+    report["search"] = json!({});
+    with_page(&render(&report).unwrap(), |root| {
+        assert!(text(section(root, "search").unwrap()).contains("nothing was measured"));
+    });
 }
 
 #[test]

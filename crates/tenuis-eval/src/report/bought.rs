@@ -200,3 +200,52 @@ fn recovery(one_off: f64, before: f64, after: f64, seconds_per_token: f64) -> Re
         Err(error) => Recovery::Unknown { reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Products and quotients of a few decimal numbers.
+    const ROUNDING: f64 = 1e-9;
+
+    fn times(median: f64, spread: f64) -> Distribution {
+        Distribution::of(vec![median - spread, median, median + spread]).unwrap()
+    }
+
+    #[test]
+    fn a_compression_is_paid_back_by_what_each_token_saves() {
+        // 90 s for the compression; a token takes 5 ms instead of 8 ms: 90 / 0.003 tokens, at 5 ms each.
+        let Recovery::After { tokens, hours } = recovery(90.0, 0.008, 0.005, 0.005) else { panic!() };
+        assert!((tokens - 30_000.0).abs() < 1e-6, "{tokens}");
+        assert!((hours - 150.0 / 3600.0).abs() < ROUNDING, "{hours}");
+        assert!(matches!(recovery(90.0, 0.008, 0.008, 0.008), Recovery::Never { .. }));
+        // Free of charge: at once.
+        assert_eq!(recovery(0.0, 2.0, 1.0, 0.005), Recovery::After { tokens: 0.0, hours: 0.0 });
+    }
+
+    #[test]
+    fn what_lies_within_the_spread_saves_nothing() {
+        let before = times(0.008, 0.001);
+        assert_eq!(no_faster(&before, &times(0.005, 0.001)), None);
+        assert!(no_faster(&before, &times(0.009, 0.001)).unwrap().contains("not faster"));
+        assert!(no_faster(&before, &times(0.0078, 0.001)).unwrap().contains("vary"));
+    }
+
+    #[test]
+    fn seconds_that_nobody_noted_are_not_nought() {
+        let cost =
+            |seconds| CompressionCost { seconds, price: None, currency: None, without_electricity: false };
+        assert_eq!(seconds_of(Some(&cost(3.0))), Ok(3.0));
+        for unknown in [None, Some(&cost(0.0))] {
+            assert!(matches!(seconds_of(unknown), Err(Recovery::Unknown { .. })));
+        }
+    }
+
+    #[test]
+    fn shares_of_nothing_are_none_and_states_are_named() {
+        assert_eq!((percent(4.0, 1.0), percent(0.0, 1.0)), (Some(25.0), None));
+        let never = Recovery::Never { reason: "r".to_owned() };
+        assert_eq!(serde_json::to_value(never).unwrap(), json!({ "state": "never", "reason": "r" }));
+    }
+}

@@ -237,3 +237,60 @@ fn rises(points: &[(f64, f64)]) -> bool {
     let (r, p) = (mean(|point| point.0), mean(|point| point.1));
     points.iter().map(|point| (point.0 - r) * (point.1 - p)).sum::<f64>() > 0.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The descent ends where squares no longer shrink in double precision.
+    const EXACT: f64 = 1e-4;
+
+    fn through(points: &[(f64, f64)]) -> ResourceCurve {
+        let name = |(index, &(resource, quality)): (usize, &(f64, f64))| {
+            (format!("model-{index}"), resource, quality)
+        };
+        ResourceCurve::through(Resource::Bytes, points.iter().enumerate().map(name).collect())
+    }
+
+    fn near(value: f64, wanted: f64) {
+        assert!((value / wanted - 1.0).abs() < EXACT, "{value}, not {wanted}");
+    }
+
+    #[test]
+    fn points_of_an_exact_curve_give_back_its_parameters_and_where_it_stops_paying() {
+        // P(R) = Pmax·(1 − exp(−R / 10 MB)), with 100 % at the baseline's 60 MB.
+        let (scale, full) = (10.0, 60.0);
+        let p_max = 100.0 / (1.0 - f64::exp(-full / scale));
+        let value = |r: f64| p_max * (1.0 - f64::exp(-r / scale));
+        let found = through(&[60.0, 5.0, 10.0, 20.0, 30.0].map(|r| (r, value(r))));
+        let Fit::Fitted(fitted) = &found.fit else { panic!("{:?}", found.fit) };
+        let Curve::Saturating { p_max: top, scale: s } = fitted.curve else { panic!("{:?}", fitted.curve) };
+        near(top, p_max);
+        near(s, scale);
+        assert!(fitted.r_squared > 1.0 - EXACT && !fitted.at_bound);
+        // The ideal buys 100/60 points per MB; the threshold is a tenth of that: Pmax/s · exp(−R/s) = 1/6.
+        near(found.ideal_marginal, 100.0 / 60.0);
+        near(found.threshold, 1.0 / 6.0);
+        near(fitted.payoff.unwrap(), scale * (p_max / scale * 6.0).ln());
+        near(found.points[2].marginal.unwrap(), p_max / scale * f64::exp(-1.0));
+        near(found.points[2].ideal, 100.0 / 6.0);
+        // The table's half of the baseline is 30 MB.
+        let half = fitted.budgets.iter().find(|at| (at.resource - 30.0).abs() < EXACT).unwrap();
+        near(half.quality, value(30.0));
+        assert_eq!((fitted.line.len(), fitted.line[0].resource), (LINE_STEPS + 1, 0.0));
+    }
+
+    #[test]
+    fn falling_flat_and_few_points_have_a_reason_instead_of_a_curve() {
+        for (points, wanted) in [
+            (&[(10.0, 100.0), (20.0, 80.0), (30.0, 60.0), (40.0, 30.0)][..], "does not rise"),
+            (&[(10.0, 100.0), (20.0, 100.0), (30.0, 100.0)], "100"),
+            (&[(10.0, 100.0), (5.0, 90.0)], "3 or more"),
+        ] {
+            let found = through(points);
+            let Fit::None { reason } = &found.fit else { panic!("{points:?}: {:?}", found.fit) };
+            assert!(reason.contains(wanted), "{reason}");
+            assert!(found.points.iter().all(|point| point.marginal.is_none()));
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The report as Markdown.
 
+mod planning;
+
 use super::{Entry, Holds, Judged, Judgement, Report};
 use crate::tasks::TaskScore;
 use std::fmt::{self, Write};
@@ -63,6 +65,7 @@ impl Report {
             writeln!(out, "- {line}")?;
         }
         self.write_figures(out)?;
+        planning::write(self, out)?;
         let ppl = &self.baseline.quality.perplexity;
         writeln!(out, "\n## Protocol\n")?;
         writeln!(
@@ -200,6 +203,9 @@ fn write_candidate(out: &mut String, candidate: &Entry) -> fmt::Result {
         compression.seconds,
         if compression.reused { ", reused" } else { "" }
     )?;
+    for decision in &compression.decisions {
+        planning::write_decision(out, decision)?;
+    }
     for stage in &compression.stages {
         writeln!(out, "- {} {}: {} weights", stage.technique, stage.version, stage.weights)?;
         if stage.calibration_rows > 0 {

@@ -238,3 +238,56 @@ impl SearchReport {
         (self.front, self.knee) = (front, knee);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenuis_plan::scenario::builtin;
+
+    #[test]
+    fn scenarios_read_as_they_were_written() {
+        let report = ScenarioReport::of(&builtin("phone").unwrap());
+        assert_eq!(report.objective, "score");
+        assert_eq!(report.terms[0], "bytes, lower is better, weight 2");
+        assert_eq!(report.constraints[0], "loss ≤ 3 points");
+        assert_eq!(report.constraints[1], "bytes ≤ 0.5 × baseline");
+        assert!(report.constraints[2].contains("soft"), "{}", report.constraints[2]);
+    }
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        let texts = [2_500_000.0, 25.0, 0.123_456, 12.0004, 0.0].map(number);
+        assert_eq!(texts, ["2500000", "25", "0.1235", "12", "0"]);
+    }
+
+    #[test]
+    fn the_front_is_of_trials_on_all_of_the_data() {
+        let trial = |name: &str, state: &str, bytes: f64, loss: Option<f64>| {
+            let mut figures = serde_json::json!({ "bytes": bytes });
+            if let Some(loss) = loss {
+                figures["loss"] = loss.into();
+            }
+            serde_json::json!({ "name": name, "choices": {}, "rung": 0, "data_share": 1.0, "state": state, "figures": figures })
+        };
+        let value = serde_json::json!({
+            "scenario": { "name": "s", "description": "", "objective": "score", "terms": [], "constraints": [] },
+            "method": "grid", "seed": 0, "planned": 6, "measured": 5, "failed": 0, "pruned": 1,
+            "trials": [
+                trial("large", "done", 9.0, Some(0.0)), trial("knee", "done", 3.0, Some(1.0)),
+                trial("small", "done", 1.0, Some(9.0)), trial("beaten", "done", 4.0, Some(2.0)),
+                trial("unmeasured", "done", 0.5, None), trial("partial", "partial", 0.1, Some(0.0)),
+            ],
+            "objectives": [
+                { "figure": "bytes", "direction": "lower_is_better" }, { "figure": "loss", "direction": "lower_is_better" },
+            ],
+            "front": [], "outcome": "nothing", "best": null, "unseen": "",
+        });
+        let mut search: SearchReport = serde_json::from_value(value).unwrap();
+        search.mark_front();
+        assert_eq!(search.front, ["large", "knee", "small"]);
+        assert_eq!(search.knee.as_deref(), Some("knee"));
+        search.objectives.clear();
+        search.mark_front();
+        assert!(search.front.is_empty() && search.knee.is_none());
+    }
+}

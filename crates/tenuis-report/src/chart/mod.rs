@@ -4,7 +4,9 @@
 //! escaped; a chart says in words (`title`, `desc`) what it shows.
 
 mod bars;
+mod frame;
 mod heat;
+mod plot;
 mod ranges;
 mod scale;
 mod scatter;
@@ -12,6 +14,7 @@ mod stack;
 
 pub use bars::{Bar, bars};
 pub use heat::{Heat, heat};
+pub use plot::{Plot, PlotLine, PlotPoint};
 pub use ranges::{Range, ranges};
 pub use scale::{Scale, Unit};
 pub use scatter::{Point, Scatter};

@@ -4,10 +4,15 @@
 //! shown as far as they are understood.
 
 mod figures;
+mod planning;
 mod resources;
 mod serving;
 
 pub use figures::{Compressed, Difference, Figures, Retention, SpeedUp};
+pub use planning::{
+    Bought, CompressionCost, CurveFit, CurvePoint, CurveSample, GateCondition, GateDecision, Recovery,
+    ResourceCurve, Search, SearchObjective, SearchScenario, SearchScore, Trial,
+};
 pub use resources::{Cost, Elsewhere, Energy, Environment, MemorySplit, Noise, Start, Starts};
 pub use serving::{
     Arrivals, Load, LoadResult, Operation, Profile, Queue, SpeedProfile, Sweep, SweepPoint, SweepRow,
@@ -48,6 +53,14 @@ pub struct Report {
     /// What candidates had to meet.
     #[serde(default, deserialize_with = "or_default")]
     pub requirements: Vec<Requirement>,
+    /// What each resource buys.
+    #[serde(default, deserialize_with = "or_default")]
+    pub curves: Vec<ResourceCurve>,
+    /// What each candidate keeps and takes, and when its compression is paid back.
+    #[serde(default, deserialize_with = "or_default")]
+    pub bought: Vec<Bought>,
+    /// The search that candidates come from.
+    pub search: Option<Search>,
     /// The same models on other machines.
     #[serde(default, deserialize_with = "or_default")]
     pub elsewhere: Vec<Elsewhere>,
@@ -380,6 +393,9 @@ pub struct Compression {
     /// Its stages.
     #[serde(default, deserialize_with = "or_default")]
     pub stages: Vec<Stage>,
+    /// What its gates decided.
+    #[serde(default, deserialize_with = "or_default")]
+    pub decisions: Vec<GateDecision>,
 }
 
 /// What a stage did.

@@ -1,13 +1,17 @@
 //! The page: everything that the template shows.
 
 mod anchors;
+pub(crate) mod bought;
 mod charts;
+pub(crate) mod curves;
 mod details;
 mod gains;
+pub(crate) mod gates;
 mod layers;
 mod machine;
 mod profile;
 mod resources;
+pub(crate) mod search;
 mod section;
 mod serving;
 mod slices;
@@ -117,8 +121,11 @@ fn sections(report: &Report, facts: &[Facts]) -> Vec<Section> {
         "Layers",
         "What techniques reported of every weight. Maps of one quantity share a scale.",
     );
-    let mut all: Vec<Option<Section>> = gains::sections(report).into_iter().map(Some).collect();
+    let mut all = vec![search::section(report)];
+    all.extend(gains::sections(report).into_iter().map(Some));
     all.extend([
+        bought::section(report),
+        curves::section(report),
         fronts.of_charts(charts::scatters(report)),
         changes.of_charts(charts::changes(report, facts)),
         slices::section(report),
@@ -132,6 +139,7 @@ fn sections(report: &Report, facts: &[Facts]) -> Vec<Section> {
         resources::energy(report),
         resources::elsewhere(report),
         layers.of_charts(layers::maps(report)),
+        gates::section(report),
     ]);
     all.into_iter().flatten().collect()
 }

@@ -14,6 +14,8 @@ pub(super) struct Section {
     pub(super) intro: String,
     /// What the reader must not miss.
     pub(super) notes: Vec<String>,
+    /// What is to be known first, label and words.
+    pub(super) summary: Vec<(&'static str, String)>,
     pub(super) charts: Vec<Chart>,
     pub(super) matrices: Vec<Matrix>,
     /// Tables that are folded away.
@@ -33,8 +35,9 @@ impl Section {
 
     /// The section, or none where there is nothing in it.
     pub(super) fn unless_empty(self) -> Option<Self> {
-        let Self { notes, charts, matrices, more, .. } = &self;
-        let empty = notes.is_empty() && charts.is_empty() && matrices.is_empty() && more.is_empty();
+        let Self { notes, summary, charts, matrices, more, .. } = &self;
+        let tables = !matrices.is_empty() || !more.is_empty();
+        let empty = notes.is_empty() && summary.is_empty() && charts.is_empty() && !tables;
         (!empty).then_some(self)
     }
 }

@@ -1,6 +1,7 @@
 //! A report as text for a terminal: the verdict, a tree of what every candidate gained and lost, and narrow tables.
 
 mod notes;
+mod planning;
 mod tables;
 mod tree;
 
@@ -81,7 +82,9 @@ pub fn terminal(report: &serde_json::Value, options: TerminalOptions) -> Result<
     paper.wrapped("", "", &[(Tone::Strong, verdict.headline.clone())]);
     paper.blank();
     tree::tree(&mut paper, &report, &facts, &verdict);
+    planning::search(&mut paper, &report);
     tables::tables(&mut paper, &report, &facts);
+    planning::planning(&mut paper, &report);
     tables::elsewhere(&mut paper, &report);
     notes::notes(&mut paper, &report, &verdict);
     Ok(paper.text)
