@@ -158,7 +158,7 @@ fn an_allocation_keeps_its_budget_and_beats_every_single_choice() {
     let allocate = |share: f64| {
         let mut request = AllocateRequest::new("chosen", fixture.path(".scratch"));
         request.budgets.push((Resource::Bytes, Limit::Share(share)));
-        request.budgets.push((Resource::Flops, Limit::Share(0.95)));
+        request.budgets.push((Resource::Flops, Limit::Share(1.0)));
         request.menu = Some(menu.clone());
         (request.calibration.samples, request.calibration.seq_len) = (16, Some(32));
         (request.rounds, request.score_tokens) = (1, 256);
@@ -177,7 +177,7 @@ fn an_allocation_keeps_its_budget_and_beats_every_single_choice() {
     for uniform in fits() {
         assert!(record.divergence.unwrap() <= uniform.divergence, "{uniform:?}");
         // The optimum of the sum is no worse by the sum; where every choice was scored that can be said.
-        assert!(uniform.predicted.is_none_or(|sum| record.sum.predicted <= sum), "{uniform:?}");
+        assert!(uniform.predicted.is_none_or(|sum| record.sum.predicted <= sum + ROUNDING), "{uniform:?}");
     }
     let chosen: std::collections::BTreeSet<_> =
         record.linears.iter().filter_map(|l| l.chosen.as_ref()).collect();
@@ -202,7 +202,10 @@ fn an_allocation_keeps_its_budget_and_beats_every_single_choice() {
     assert_eq!(model.checkpoint().tensor_bytes() as f64, shallow.record.budgets[0].used);
 }
 
-/// Several families, some in two steps; the last is larger and worse than the one before it.
+/// Two orders of summation of a dozen losses below one differ by less.
+const ROUNDING: f64 = 1e-12;
+
+/// Several families, one in two steps.
 const ALLOCATION_MENU: &str = r#"
 base = [{ technique = "cast", options = { dtype = "f16" } }]
 head = true
