@@ -119,7 +119,7 @@ pub struct Solver {
 
 impl Default for Solver {
     fn default() -> Self {
-        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 5, seed: None }
+        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 3, seed: None }
     }
 }
 
