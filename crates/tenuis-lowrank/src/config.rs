@@ -109,9 +109,9 @@ impl Default for RankChoice {
 pub struct Solver {
     /// Exact, randomised, or by size and rank.
     pub method: SolverMethod,
-    /// Randomised: directions that are followed beside those asked for.
+    /// Randomised: random directions that are followed beside the others.
     pub oversampling: usize,
-    /// Randomised: multiplications by the matrix and its transpose.
+    /// Randomised: multiplications by the matrix and its transpose; the more, the fewer directions each of them needs.
     pub power_iterations: usize,
     /// Randomised: decides the first guess; without it, the recipe's seed does.
     pub seed: Option<u64>,
@@ -119,7 +119,7 @@ pub struct Solver {
 
 impl Default for Solver {
     fn default() -> Self {
-        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 2, seed: None }
+        Self { method: SolverMethod::Auto, oversampling: 16, power_iterations: 3, seed: None }
     }
 }
 
