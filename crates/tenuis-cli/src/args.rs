@@ -368,6 +368,9 @@ pub(crate) struct WorkArgs {
     /// Start over where a finished candidate of the same inputs exists.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Refuse recipes that need more memory than so many gigabytes, by their plan [default: what is free].
+    #[arg(long, value_name = "GB")]
+    pub(crate) max_memory: Option<f64>,
     /// Say what it will take (memory, disk, and time by a probe of two seconds) and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -4,6 +4,7 @@ use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::registry;
 use crate::stage;
+use crate::text::Text;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ impl Workshop<'_> {
         &self,
         model: &Model,
         loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
         evaluation: Option<Evaluation>,
         probe: Option<&Probe>,
     ) -> Result<Plan, RunError> {
@@ -50,9 +52,10 @@ impl Workshop<'_> {
         let mut request = Request::new(&network, &shapes);
         request.max_shard_bytes = self.options.max_shard_bytes;
         request.threads = self.options.threads as u64;
-        let calibration = loaded.recipe.calibration;
-        let seq_len = calibration.seq_len.unwrap_or_else(|| model.spec().max_positions.min(2048));
-        request = request.calibration(calibration.samples as u64, seq_len as u64);
+        let asked = loaded.recipe.calibration;
+        let seq_len = asked.seq_len.unwrap_or_else(|| model.spec().max_positions.min(2048));
+        let whole = calibration.map_or(asked.samples, |text| text.data.tokens.len() / seq_len.max(1));
+        request = request.calibration(asked.samples.min(whole) as u64, seq_len as u64);
         if let Some(evaluation) = evaluation {
             request = request.evaluation(evaluation);
         }
@@ -63,13 +66,26 @@ impl Workshop<'_> {
     }
 
     /// Refuses a recipe that would not fit into the memory or onto the disk that are free at `dir`.
-    pub(crate) fn refuse_without_room(
+    ///
+    /// # Errors
+    /// [`RunError::Preflight`] with the numbers.
+    pub fn refuse_without_room(
         &self,
         model: &Model,
         loaded: &LoadedRecipe,
+        calibration: Option<&Text>,
         dir: &Path,
     ) -> Result<(), RunError> {
-        Ok(self.plan(model, loaded, None, None)?.check(&Room::at(dir))?)
+        Ok(self.plan(model, loaded, calibration, None, None)?.check(&self.room(dir))?)
+    }
+
+    /// The memory and disk that may be used: what is free, and of the memory not more than was allowed.
+    pub fn room(&self, dir: &Path) -> Room {
+        let mut room = Room::at(dir);
+        if let Some(allowed) = self.options.max_memory {
+            room.ram_available = Some(room.ram_available.map_or(allowed, |free| free.min(allowed)));
+        }
+        room
     }
 
     fn shape(

@@ -12,7 +12,7 @@ use tenuis_core::{Checkpoint, Ratio};
 use tenuis_eval::Windows;
 use tenuis_eval::report::bytes;
 use tenuis_model::Tokenizer;
-use tenuis_orchestrator::estimates::{Probe, Room};
+use tenuis_orchestrator::estimates::Probe;
 use tenuis_orchestrator::{Gatekeeper, MeasureRequest, Text, Workshop};
 
 /// The longest windows that gates are decided on.
@@ -51,11 +51,10 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     let parent = args.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.work.dry_run {
         let probe = Probe::run(parent).map_err(|e| Failure::output(parent, e))?;
-        let plan = workshop.plan(&model, &recipe, None, Some(&probe))?;
+        let plan = workshop.plan(&model, &recipe, calibration.as_ref(), None, Some(&probe))?;
         return print(&planned(&probe, &[(recipe.recipe.name.clone(), plan)], parent));
     }
-    let plan = workshop.plan(&model, &recipe, None, None)?;
-    plan.check(&Room::at(parent)).map_err(tenuis_orchestrator::RunError::from)?;
+    workshop.refuse_without_room(&model, &recipe, calibration.as_ref(), parent)?;
     if let Some(parent) = args.out.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|e| Failure::output(parent, e))?;
     }

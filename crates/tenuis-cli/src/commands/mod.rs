@@ -90,6 +90,7 @@ fn compress_options(work: &WorkArgs) -> CompressOptions {
     let mut options = CompressOptions::default();
     options.allow_nonfinite = work.allow_nonfinite;
     options.fresh = work.fresh;
+    options.max_memory = work.max_memory.map(|gb| (gb.max(0.0) * 1e9) as u64);
     options.save_every = Duration::from_secs_f64(work.save_every.max(0.0));
     options.max_shard_bytes = work.shard_mb.saturating_mul(1_000_000).max(1);
     options

@@ -62,6 +62,8 @@ pub struct CompressOptions {
     pub max_shard_bytes: u64,
     /// Worker threads.
     pub threads: usize,
+    /// The most bytes of memory that a recipe may need by its plan; what is free where absent.
+    pub max_memory: Option<u64>,
     /// Where outputs of stages are kept for other runs; by default beside the target, until it is finished.
     pub store: Option<StageStore>,
     /// A stage that looks at activations saves its finished blocks when the last save is so long ago: a kill loses one block,
@@ -76,6 +78,7 @@ impl Default for CompressOptions {
             fresh: false,
             max_shard_bytes: 5_000_000_000,
             threads: rayon::current_num_threads(),
+            max_memory: None,
             store: None,
             save_every: Duration::from_secs(1),
         }

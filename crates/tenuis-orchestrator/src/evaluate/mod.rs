@@ -128,8 +128,8 @@ pub fn evaluate(
     observer: &Arc<dyn Observer>,
 ) -> Result<Report, RunError> {
     let _lock = OutputLock::take(&request.out)?;
-    let log = RunLog::begin(&request.out, request.details())?;
-    let report = run(request, plugins, codecs, observer, &log);
+    let mut log = RunLog::default();
+    let report = run(request, plugins, codecs, observer, &mut log);
     match &report {
         Ok(report) => log.end(Status::Finished, summary(report))?,
         Err(error) => {
@@ -172,19 +172,26 @@ pub fn dry_run(
         models: 2,
     };
     let plan = |loaded: &LoadedRecipe| {
-        let plan = workshop.plan(&inputs.model, loaded, Some(evaluation), Some(&probe))?;
+        let plan = workshop.plan(
+            &inputs.model,
+            loaded,
+            inputs.calibration.as_ref(),
+            Some(evaluation),
+            Some(&probe),
+        )?;
         Ok((loaded.recipe.name.clone(), plan))
     };
     let plans: Vec<(String, Plan)> = request.recipes.iter().map(plan).collect::<Result<_, RunError>>()?;
     Ok((probe, plans))
 }
 
+/// The run itself; its ledger begins when everything was checked.
 fn run(
     request: &EvalRequest,
     plugins: &PluginRegistry,
     codecs: &CodecRegistry,
     observer: &Arc<dyn Observer>,
-    log: &RunLog,
+    log: &mut RunLog,
 ) -> Result<Report, RunError> {
     let inputs = Inputs::open(request, codecs, observer.as_ref())?;
     let mut options = request.compress.clone();
@@ -192,13 +199,14 @@ fn run(
     let gates = inputs.selection.as_ref().map(|(text, windows)| {
         Gatekeeper::new(&inputs.model, text, *windows, &inputs.tasks, request.measure.clone())
     });
-    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), options)
-        .with_gates(gates.as_ref())
-        .with_log(log.clone());
+    let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), options).with_gates(gates.as_ref());
     for loaded in &request.recipes {
         workshop.check(&inputs.model, loaded, inputs.calibration.as_ref())?;
-        workshop.refuse_without_room(&inputs.model, loaded, &request.out)?;
+        workshop.refuse_without_room(&inputs.model, loaded, inputs.calibration.as_ref(), &request.out)?;
     }
+    *log = RunLog::begin(&request.out, request.details())?;
+    let log = &*log;
+    let workshop = workshop.with_log(log.clone());
     let searched = match (&request.search, &gates) {
         (Some(search), Some(gates)) => {
             let searcher = Searcher {

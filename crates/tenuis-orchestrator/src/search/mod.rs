@@ -197,7 +197,7 @@ impl Searcher<'_> {
         let name = loaded.recipe.name.clone();
         let observer = &self.workshop.observer;
         self.workshop.check(self.model, &loaded, self.calibration)?;
-        self.workshop.refuse_without_room(self.model, &loaded, self.out)?;
+        self.workshop.refuse_without_room(self.model, &loaded, self.calibration, self.out)?;
         let target = self.out.join(&name);
         let made = self.workshop.make(self.model, &loaded, self.calibration, self.store, &target)?;
         let model = Model::open(Arc::new(Checkpoint::open(&made.dir)?), self.workshop.codecs)?;
