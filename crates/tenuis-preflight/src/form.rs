@@ -82,7 +82,7 @@ impl Form {
                 let name = options.get("dtype").and_then(Value::as_str);
                 name.and_then(DType::from_name).map_or(Self::Same, Self::Dense)
             }
-            Method::Select | Method::SparseGpt => {
+            Method::Select | Method::Wanda | Method::SparseGpt => {
                 let quantized = options.get("quantize").filter(|quantize| quantize.is_object());
                 Self::Sparse { sparsity: sparsity(options), bits: quantized.map(bits) }
             }

@@ -112,7 +112,7 @@ pub(crate) struct Chosen<'a> {
     pub(crate) shares: Vec<(usize, Vec<&'a LinearShape>)>,
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// What all stages together want to know.
     pub(crate) fn needs(&self) -> Needs {
         self.stages.iter().fold(Needs::default(), |all, stage| Needs {

@@ -39,7 +39,10 @@ pub(crate) enum Method {
     SmoothQuant,
     Gptq,
     Awq,
+    /// Chooses by magnitude.
     Select,
+    /// Chooses by magnitude and the input's.
+    Wanda,
     SparseGpt,
     Svd,
     Asvd,
@@ -62,7 +65,8 @@ impl Method {
             "smoothquant" => Self::SmoothQuant,
             "gptq" => Self::Gptq,
             "awq" => Self::Awq,
-            "magnitude" | "magnitude-global" | "wanda" => Self::Select,
+            "magnitude" | "magnitude-global" => Self::Select,
+            "wanda" => Self::Wanda,
             "sparsegpt" => Self::SparseGpt,
             "svd" => Self::Svd,
             "asvd" => Self::Asvd,
@@ -84,7 +88,8 @@ impl Method {
             Self::SparseGpt | Self::Correct => Needs { hessian: true, original: true, ..dense },
             Self::Awq => Needs { moments: true, inputs: true, out_loss: true, ..dense },
             Self::SmoothQuant | Self::Asvd => Needs { moments: true, ..dense },
-            Self::Select => Needs { moments: true, original: true, ..dense },
+            Self::Wanda => Needs { moments: true, original: true, ..dense },
+            Self::Select => Needs { original: true, ..dense },
             Self::Round | Self::Int8 | Self::Svd => dense,
             Self::Cast => Needs { any_tensor: true, ..Needs::default() },
             Self::CutUnits | Self::CutBlocks | Self::Train | Self::Unknown => Needs::default(),
@@ -108,7 +113,7 @@ impl Method {
                 Self::Gptq => weights * n + 3.0 * GPTQ_BLOCK * weights + round * weights,
                 Self::SparseGpt => weights * n + 3.0 * GPTQ_BLOCK * weights + SELECT * weights,
                 Self::Awq => (AWQ_GRID * round + 2.0 * AWQ_CLIPS * AWQ_CLIP_TOKENS) * weights,
-                Self::Select => SELECT * weights,
+                Self::Select | Self::Wanda => SELECT * weights,
                 Self::Svd | Self::Asvd => decomposition([outs, ins], options),
                 // Whitening and its undoing are products with a triangle each.
                 Self::SvdLlm | Self::Correct => 2.0 * weights * n + decomposition([outs, ins], options),
@@ -143,7 +148,7 @@ impl Method {
             Self::Round | Self::Int8 | Self::SmoothQuant => largest,
             // A scaled copy and its candidate.
             Self::Awq => 9 * largest,
-            Self::Select => 10 * largest,
+            Self::Select | Self::Wanda => 10 * largest,
             Self::Svd | Self::Asvd => 48 * largest,
             Self::SvdLlm | Self::Correct => 48 * largest + 24 * n * n,
             Self::Cast => 4 * largest,

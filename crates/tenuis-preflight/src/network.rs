@@ -1,6 +1,7 @@
 //! A network as sizes: what its blocks hold and compute.
 
 use crate::form::Form;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use tenuis_spec::{DecoderSpec, LayerSpec, LinearSpec, MlpSpec};
 
@@ -87,7 +88,7 @@ impl Network {
     pub fn of(spec: &DecoderSpec, width: u64, stored: impl Fn(&str) -> Option<u64>) -> Self {
         let values = |shape: &[usize]| shape.iter().product::<usize>() as u64;
         let head = (!spec.tied).then(|| LinearShape::of(&spec.lm_head, &stored, width));
-        let linears: std::collections::BTreeSet<String> = spec
+        let linears: BTreeSet<String> = spec
             .linears()
             .chain((!spec.tied).then(|| spec.lm_head.clone()))
             .map(|linear| linear.weight_name())

@@ -2,7 +2,7 @@
 
 use crate::memory::{Walk, statistics_bytes};
 use crate::method::Method;
-use crate::network::{BlockShape, F32};
+use crate::network::{BlockShape, F32, Network};
 use crate::probe::Probe;
 use crate::stage::{Evaluation, Needs, Scope, StageShape};
 use serde::{Deserialize, Serialize};
@@ -206,13 +206,13 @@ fn of_model(walk: &Walk<'_>, stage: &StageShape, technique: &mut Amount) {
 }
 
 /// The forward passes of an evaluation over all models.
-pub(crate) fn evaluation(walk: &crate::Network, evaluation: Evaluation, probe: Option<&Probe>) -> Phase {
-    let head = 2.0 * (walk.vocab * walk.d_model) as f64 * evaluation.tokens as f64;
-    let blocks = walk.blocks.iter().map(|block| block.forward_flops(evaluation.tokens, evaluation.seq_len));
-    let windows = evaluation.tokens.div_ceil(evaluation.seq_len.max(1));
+pub(crate) fn evaluation(network: &Network, asked: Evaluation, probe: Option<&Probe>) -> Phase {
+    let head = 2.0 * (network.vocab * network.d_model) as f64 * asked.tokens as f64;
+    let blocks = network.blocks.iter().map(|block| block.forward_flops(asked.tokens, asked.seq_len));
+    let windows = asked.tokens.div_ceil(asked.seq_len.max(1));
     let amount = Amount {
-        flops: evaluation.models as f64 * (head + blocks.sum::<f64>()),
-        bytes: (evaluation.models * windows * walk.stored_bytes()) as f64,
+        flops: asked.models as f64 * (head + blocks.sum::<f64>()),
+        bytes: (asked.models * windows * network.stored_bytes()) as f64,
     };
     amount.phase("evaluation", |probe| FORWARD * probe.wide_gflops, probe)
 }
