@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Plugins(PluginsArgs),
     Report(ReportArgs),
     Runs(RunsArgs),
+    Recipe(RecipeArgs),
     Metrics(MetricsArgs),
     Ratings(RatingsArgs),
     /// Print the JSON Schema of report.json.
@@ -301,6 +302,35 @@ pub(crate) struct AllocateArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) plugins: PluginDirArgs,
+}
+
+/// Check and explain recipes, or print what they may hold.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecipeArgs {
+    #[command(subcommand)]
+    pub(crate) action: RecipeAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipeAction {
+    /// List the built-in recipes.
+    List,
+    /// Print the JSON Schema of recipe files, for editors.
+    Schema,
+    /// Check recipes against their grammar and against the options of the loaded plugins.
+    Check {
+        /// Recipe files, or names of built-in recipes.
+        #[arg(value_name = "FILE.toml|NAME", required = true)]
+        recipes: Vec<PathBuf>,
+        #[command(flatten)]
+        plugins: PluginDirArgs,
+    },
+    /// Say in sentences what a recipe will do.
+    Explain {
+        /// A recipe file, or the name of a built-in recipe.
+        #[arg(value_name = "FILE.toml|NAME")]
+        recipe: PathBuf,
+    },
 }
 
 /// Show what was run, from the ledger beside a report.

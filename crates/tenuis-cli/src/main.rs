@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Train(train) => commands::train::run(&train),
         Command::Plugins(plugins) => commands::plugins::run(&plugins),
         Command::Report(report) => commands::report::run(&report),
+        Command::Recipe(recipe) => commands::recipe::run(&recipe),
         Command::Runs(runs) => commands::runs::run(&runs),
         Command::Metrics(metrics) => commands::metrics::run(&metrics),
         Command::Ratings(ratings) => commands::ratings::run(&ratings),

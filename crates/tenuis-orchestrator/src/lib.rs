@@ -33,6 +33,7 @@ pub use gate::Gatekeeper;
 pub use lock::OutputLock;
 pub use log::{LEDGER_FILE, RunLog};
 pub use observer::{Observer, Silent};
+pub use registry::check_recipe;
 pub use round_trip::RoundTrip;
 pub use search::{BEST, SearchRequest};
 pub use store::{Collected, StageStore, StoreEntry};

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod plugins;
 pub(crate) mod probe;
 pub(crate) mod ratings;
+pub(crate) mod recipe;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod schema;
@@ -29,6 +30,7 @@ use tenuis_core::hub::HubCache;
 use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_model::Model;
 use tenuis_orchestrator::estimates::{Plan, Probe, Room, Size};
+use tenuis_orchestrator::recipe::builtin_search;
 use tenuis_orchestrator::{CompressOptions, LoadedRecipe, builtin_recipes};
 
 /// Opens a model, printing what is odd about its files.
@@ -104,11 +106,13 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// A recipe file, or a built-in recipe where no such file exists.
 fn recipe(path: &Path) -> Result<LoadedRecipe, Failure> {
-    let builtin = builtin_recipes()?;
+    let mut builtin = builtin_recipes()?;
+    builtin.push(builtin_search()?);
     if !path.exists() {
         if let Some(found) = builtin.iter().find(|r| path.as_os_str() == r.recipe.name.as_str()) {
             return Ok(found.clone());
         }
+        builtin.pop();
         let names: Vec<&str> = builtin.iter().map(|r| r.recipe.name.as_str()).collect();
         return Err(Failure::usage(format!(
             "{}: no such recipe file; built-in recipes are {}",

@@ -13,7 +13,7 @@ impl Workshop<'_> {
     pub(super) fn check_gates(&self, loaded: &LoadedRecipe) -> Result<(), RunError> {
         for index in 0..loaded.recipe.stages.len() {
             let requirements = requirements(loaded, index)?;
-            crate::stage::check_layer_gates(loaded, index)?;
+            check_texts(loaded, index)?;
             if let Some(gates) = self.gates {
                 gates.check(&loaded.recipe.name, &requirements)?;
             } else if let Some(requirement) = requirements.first() {
@@ -100,6 +100,12 @@ impl Workshop<'_> {
         }
         Ok(true)
     }
+}
+
+/// Checks that the gates of a stage can be read.
+pub(super) fn check_texts(loaded: &LoadedRecipe, index: usize) -> Result<(), RunError> {
+    requirements(loaded, index)?;
+    Ok(crate::stage::check_layer_gates(loaded, index)?)
 }
 
 /// The gates of a stage: the recipe's and its own.

@@ -313,6 +313,16 @@ fn compression(state: State, decisions: &[Decision]) -> Compression {
     }
 }
 
+/// Checks the rungs of a stage's ladder against plugins.
+pub(crate) fn check_ladder(
+    plugins: &PluginRegistry,
+    loaded: &LoadedRecipe,
+    index: usize,
+) -> Result<(), RunError> {
+    ladder::rungs(plugins, loaded, index)?;
+    gated::check_texts(loaded, index)
+}
+
 /// Whether something is decided behind a stage.
 fn is_gated(loaded: &LoadedRecipe, index: usize) -> bool {
     let stage = &loaded.recipe.stages[index];

@@ -145,7 +145,7 @@ fn what_cannot_be_inherited_is_told() {
         (
             format!("{head}{gptq}[changes.gptq]\n"),
             gptq.into(),
-            vec!["child.toml:5:10: key `changes`", "of its own"],
+            vec!["child.toml:5:2: key `changes`", "of its own"],
         ),
         (
             format!("{head}[changes.gtpq]\n"),
