@@ -13,7 +13,7 @@ use crate::store::StageStore;
 use crate::text::Text;
 use saved::{Note, Saved};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -247,7 +247,8 @@ impl Searcher<'_> {
         self.workshop.compress(self.model, &loaded, self.calibration, &self.out.join(BEST)).map(drop)
     }
 
-    /// The trials that are worth a full measurement: the best of those on the most data, each form once.
+    /// The trials that are worth a full measurement, of those on the most data: the best of every combination of techniques,
+    /// best first, then the best of the rest. What a prediction gets wrong about a technique it gets wrong about all its trials.
     fn finalists(&self, request: &SearchRequest, saved: &Saved) -> Result<Vec<LoadedRecipe>, RunError> {
         let mut ranked: Vec<(Trial, f64, (u64, u64))> = saved
             .search
@@ -263,17 +264,22 @@ impl Searcher<'_> {
         let most = ranked.iter().map(|(trial, ..)| trial.resource).fold(0.0, f64::max);
         ranked.retain(|(trial, ..)| trial.resource >= most);
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.id.cmp(&b.0.id)));
-        let mut seen = Vec::new();
-        let mut finalists = Vec::new();
+        let mut forms = Vec::new();
+        let (mut firsts, mut rest, mut families) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (trial, _, form) in ranked {
             // Choices that come to the same weights are one finalist.
-            if seen.contains(&form) || finalists.len() >= request.finalists.max(1) {
+            if forms.contains(&form) {
                 continue;
             }
-            seen.push(form);
-            finalists.extend(request.template.trial(&choices(&trial))?);
+            forms.push(form);
+            let Some(loaded) = request.template.trial(&choices(&trial))? else { continue };
+            let techniques: BTreeSet<String> =
+                loaded.recipe.stages.iter().map(|stage| stage.technique.clone()).collect();
+            if families.insert(techniques) { firsts.push(loaded) } else { rest.push(loaded) }
         }
-        Ok(finalists)
+        firsts.extend(rest);
+        firsts.truncate(request.finalists.max(1));
+        Ok(firsts)
     }
 }
 

@@ -205,7 +205,9 @@ pub(crate) fn run(
         workshop.observer.advance(1);
     }
     let mut rest = rest::Rest { model: &model, original: original.as_ref(), changed, kept: &mut kept };
-    rest.write(&mut runs[0], stream.as_ref(), &mut writer)?;
+    // Of stages side by side one at most is given the head; what takes any tensor goes alone.
+    let place = runs.iter().position(|run| run.targets.head).unwrap_or(0);
+    rest.write(&mut runs[place], stream.as_ref(), &mut writer)?;
     workshop.observer.advance(1);
     workshop.observer.end();
 

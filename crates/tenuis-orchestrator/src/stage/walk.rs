@@ -40,7 +40,8 @@ pub(crate) fn walk(
     let mut taken = vec![resolve(first)?];
     while techniques.get(walk.end).is_some_and(&joins) {
         let targets = resolve(walk.end)?;
-        let apart = !targets.head && !taken[0].head && !overlap(spec, &taken, &targets);
+        let heads = targets.head && taken.iter().any(|other| other.head);
+        let apart = !heads && !overlap(spec, &taken, &targets);
         if !apart || stages[walk.end].true_sequential != stages[first].true_sequential {
             break;
         }
