@@ -107,7 +107,8 @@ impl Workshop<'_> {
             let mut about = about.to_vec();
             about.extend(error.as_deref().map(|error| ("error", error)));
             self.log.stage(&name, status, &about)?;
-            (Checkpoint::open(&course.store.dir(&key))?, made?)
+            let made = made?;
+            (Checkpoint::open(&course.store.dir(&key))?, made)
         };
         let seconds = checkpoint.manifest().and_then(|m| m.provenance.get("seconds")).and_then(Value::as_f64);
         let checkpoint = Arc::new(checkpoint);

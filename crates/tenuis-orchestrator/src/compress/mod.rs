@@ -196,6 +196,9 @@ impl Workshop<'_> {
         let course = self.course(model, loaded, calibration, store, target)?;
         if let (false, Some(candidate)) = (self.options.fresh, course.published()?) {
             self.log.stage(&loaded.recipe.name, tenuis_plan::ledger::Status::Reused, &[])?;
+            if own {
+                throw_away(&course.store)?;
+            }
             return Ok(candidate);
         }
         let (state, decisions) = self.run(&course)?;
@@ -206,8 +209,7 @@ impl Workshop<'_> {
         };
         let dir = link_checkpoint(last, target, provenance)?;
         if own {
-            let root = course.store.root().to_owned();
-            std::fs::remove_dir_all(&root).map_err(|source| RunError::File { path: root, source })?;
+            throw_away(&course.store)?;
         }
         let compression = compression(state, &decisions);
         Ok(Candidate { dir, compression, decisions })
@@ -301,6 +303,16 @@ impl Course<'_> {
         let compression =
             Compression { reused: true, seconds: seconds.unwrap_or_default(), stages, decisions: Vec::new() };
         Ok(Some(Candidate { dir: self.target.to_owned(), compression, decisions: Vec::new() }))
+    }
+}
+
+/// Removes a store that was kept for one candidate alone, if it is still there.
+fn throw_away(store: &StageStore) -> Result<(), RunError> {
+    match std::fs::remove_dir_all(store.root()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(RunError::File { path: store.root().to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 
