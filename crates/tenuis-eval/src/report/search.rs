@@ -44,6 +44,10 @@ pub struct SearchReport {
     /// The recipes that come with the program, on the same unseen text.
     #[serde(default)]
     pub builtin: Vec<SearchScore>,
+    /// Whether the answer is worth more than every built-in recipe on the unseen text and, where it is not, by what the other one
+    /// is better; null where there is nothing to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<String>,
     /// Which text the search saw and which one the report's figures are measured on.
     pub unseen: String,
     /// Figures of the scenario that counted for nobody, as the baseline's were not measured.
@@ -208,6 +212,19 @@ pub fn violation(check: &Check) -> String {
     }
 }
 
+/// By what a score is better than another.
+fn advantages(of: &SearchScore, over: &SearchScore) -> String {
+    let less = |(figure, word): &(&str, &str)| {
+        let (a, b) = (of.figures.get(*figure)?, over.figures.get(*figure)?);
+        (a < b).then(|| format!("{} % less {word}", number(100.0 * (1.0 - a / b))))
+    };
+    let found: Vec<String> = LESS_IS_BETTER.iter().filter_map(less).collect();
+    match found.is_empty() {
+        true => "it breaks fewer limits".to_owned(),
+        false => format!("it has {}", found.join(", ")),
+    }
+}
+
 /// Whole numbers as such, others to four significant digits.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 1e4 || value == 0.0 {
@@ -218,7 +235,40 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// Figures of a score of which less is better, in words.
+const LESS_IS_BETTER: [(&str, &str); 4] = [
+    ("bytes", "bytes"),
+    ("peak_memory", "memory"),
+    ("latency_p50_ms", "median latency"),
+    ("perplexity", "perplexity"),
+];
+
 impl SearchReport {
+    /// Holds the answer against the best built-in recipe that meets every hard constraint; sets `comparison`.
+    pub fn compare(&mut self) {
+        let worth = |score: &&SearchScore| score.score.filter(|_| score.feasible);
+        let rival = self.builtin.iter().filter(|score| worth(score).is_some());
+        let rival = rival.max_by(|a, b| a.score.unwrap_or_default().total_cmp(&b.score.unwrap_or_default()));
+        self.comparison = self.best.as_ref().map(|best| {
+            let own = best.score.unwrap_or(f64::NAN);
+            match (worth(&best), rival) {
+                (Some(_), None) => "no built-in recipe meets every limit".to_owned(),
+                (None, None) => "no built-in recipe meets every limit either".to_owned(),
+                (Some(own), Some(rival)) if own > rival.score.unwrap_or_default() => format!(
+                    "worth more than every built-in recipe that meets the limits: {own:.4} against {:.4} of {}",
+                    rival.score.unwrap_or_default(),
+                    rival.name
+                ),
+                (_, Some(rival)) => format!(
+                    "the built-in recipe {} is worth more, {:.4} against {own:.4}: {}",
+                    rival.name,
+                    rival.score.unwrap_or_default(),
+                    advantages(rival, best)
+                ),
+            }
+        });
+    }
+
     /// Finds the front of the trials on all of the data that have every objective, and its knee; sets `front` and `knee`.
     pub fn mark_front(&mut self) {
         let of = |trial: &TrialReport| {
@@ -242,6 +292,47 @@ impl SearchReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn scored(name: &str, score: f64, feasible: bool, bytes: f64) -> SearchScore {
+        SearchScore {
+            name: name.to_owned(),
+            candidate: None,
+            choices: Map::new(),
+            figures: BTreeMap::from([("bytes".to_owned(), bytes)]),
+            score: Some(score),
+            feasible,
+            violations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_answer_is_held_against_the_best_built_in_recipe() {
+        let against = |best: SearchScore, builtin: Vec<SearchScore>| {
+            let mut report: SearchReport = serde_json::from_value(serde_json::json!({
+                "scenario": { "name": "", "description": "", "objective": "", "terms": [], "constraints": [] },
+                "method": "grid", "seed": 0, "planned": 0, "measured": 0, "failed": 0, "pruned": 0, "trials": [],
+                "objectives": [], "front": [], "outcome": "feasible", "best": null, "unseen": "",
+            }))
+            .unwrap();
+            (report.best, report.builtin) = (Some(best), builtin);
+            report.compare();
+            report.comparison.unwrap()
+        };
+        let broken = scored("broken", 0.9, false, 1.0);
+        let rival = scored("int4", 0.4, true, 80.0);
+        let won = against(scored("found", 0.5, true, 100.0), vec![rival.clone(), broken.clone()]);
+        assert_eq!(
+            won,
+            "worth more than every built-in recipe that meets the limits: 0.5000 against 0.4000 of int4"
+        );
+        let lost = against(scored("found", 0.3, true, 100.0), vec![rival, broken.clone()]);
+        assert_eq!(
+            lost,
+            "the built-in recipe int4 is worth more, 0.4000 against 0.3000: it has 20 % less bytes"
+        );
+        let alone = against(scored("found", 0.3, true, 100.0), vec![broken]);
+        assert_eq!(alone, "no built-in recipe meets every limit");
+    }
     use tenuis_plan::scenario::builtin;
 
     #[test]

@@ -63,6 +63,7 @@ pub(crate) fn conclude(found: &Found, report: &mut Report) -> Result<Option<Stri
         outcome,
         best,
         builtin,
+        comparison: None,
         unseen: format!(
             "the search chose by {}; all figures of this report are of {}",
             found.seen, report.protocol.data.file
@@ -77,6 +78,7 @@ pub(crate) fn conclude(found: &Found, report: &mut Report) -> Result<Option<Stri
     search.pruned =
         search.trials.iter().filter(|t| t.state == TrialState::Partial).filter(|t| !goes_on(t)).count();
     search.mark_front();
+    search.compare();
     report.search = Some(search);
     Ok(answer)
 }

@@ -210,6 +210,8 @@ pub struct Search {
     /// Recipes that were not searched.
     #[serde(default, deserialize_with = "or_default")]
     pub builtin: Vec<SearchScore>,
+    /// The answer beside the best of those, in words.
+    pub comparison: Option<String>,
     /// Which text the search saw.
     pub unseen: Option<String>,
     /// Figures that counted for nobody.

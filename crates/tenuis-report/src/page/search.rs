@@ -34,6 +34,7 @@ fn summary(search: &Search) -> Vec<(&'static str, String)> {
     if let Some(best) = search.best.as_ref().filter(|best| !best.choices.is_empty()) {
         lines.push(("Chosen", choices(&best.choices)));
     }
+    lines.extend(search.comparison.clone().map(|words| ("Against the built-in recipes", words)));
     if let Some(scenario) = &search.scenario {
         let description = if scenario.description.is_empty() {
             String::new()

@@ -16,6 +16,8 @@ pub(super) fn search(paper: &mut Paper, report: &Report) {
     let mut lines = vec![(tone, format!("{}.", answer_words(search)))];
     let chosen = search.best.as_ref().map(|best| choices(&best.choices)).filter(|chosen| !chosen.is_empty());
     lines.extend(chosen.map(|chosen| (Tone::Plain, format!("Chosen: {chosen}."))));
+    let comparison = search.comparison.as_ref();
+    lines.extend(comparison.map(|words| (Tone::Plain, format!("Against the built-in recipes: {words}."))));
     lines.push((Tone::Plain, format!("Trials: {}.", trial_words(search))));
     lines.extend(front(search).map(|front| (Tone::Plain, front)));
     lines.extend(search.unseen.clone().map(|unseen| (Tone::Faint, unseen)));

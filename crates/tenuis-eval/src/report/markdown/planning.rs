@@ -108,6 +108,9 @@ fn write_search(out: &mut String, search: &SearchReport) -> fmt::Result {
     for line in search.scenario.terms.iter().chain(&search.scenario.constraints) {
         writeln!(out, "- {line}")?;
     }
+    if let Some(comparison) = &search.comparison {
+        writeln!(out, "- On unseen text the answer against the built-in recipes: {comparison}.")?;
+    }
     writeln!(out, "- {} Latencies are this machine's.", search.unseen)?;
     if !search.front.is_empty() {
         let knee = search.knee.as_ref().map_or(String::new(), |knee| format!("; knee: {knee}"));
