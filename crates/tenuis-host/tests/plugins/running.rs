@@ -1,6 +1,7 @@
 //! Running techniques: what they are given arrives, what they hand back is checked, and faults stay contained.
 
-use crate::support::{dense, fixture};
+use super::fixture;
+use crate::support::dense;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
