@@ -41,7 +41,8 @@ fn options(args: &PluginDirArgs) -> DiscoverOptions {
         IsolationArg::None => Isolation::InProcess,
     };
     options.installation = installation();
-    options.worker = std::env::current_exe().ok().map(|program| WorkerProgram::new(program, ["plugin-worker"]));
+    options.worker =
+        std::env::current_exe().ok().map(|program| WorkerProgram::new(program, ["plugin-worker"]));
     options
 }
 

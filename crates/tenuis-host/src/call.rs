@@ -64,7 +64,9 @@ impl Call<'_> {
                 Self::GroupTile(rows) => raw.group_tile.map_or(unknown, |f| f(state, rows, err)),
                 Self::GroupFinish(group) => raw.group_finish.map_or(unknown, |f| f(state, group, err)),
                 Self::ModelStatistics => raw.model_statistics.map_or(unknown, |f| f(state, value, err)),
-                Self::ModelEstimate(model) => raw.model_estimate.map_or(unknown, |f| f(state, model, value, err)),
+                Self::ModelEstimate(model) => {
+                    raw.model_estimate.map_or(unknown, |f| f(state, model, value, err))
+                }
                 Self::ModelRun(model) => raw.model_run.map_or(unknown, |f| f(state, model, err)),
             }
         }

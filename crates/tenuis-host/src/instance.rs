@@ -176,11 +176,6 @@ fn outcome(technique: &str, call: &'static str, status: i32, message: String) ->
         abi::TN_OK => return Ok(()),
         abi::TN_CANCELLED => PluginError::Cancelled { technique },
         abi::TN_PANIC => PluginError::Panicked { technique, call, message },
-        other => PluginError::Failed {
-            technique,
-            call,
-            status: Status::from_code(other),
-            message,
-        },
+        other => PluginError::Failed { technique, call, status: Status::from_code(other), message },
     })
 }

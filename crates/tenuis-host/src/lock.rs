@@ -61,7 +61,8 @@ impl PluginLock {
             if !library.exists() || !manifest.exists() {
                 continue;
             }
-            let bytes = std::fs::read(&library).map_err(|source| LoadError::Read { path: library.clone(), source })?;
+            let bytes = std::fs::read(&library)
+                .map_err(|source| LoadError::Read { path: library.clone(), source })?;
             lock.pin(file_name(&library), blake3::hash(&bytes).to_hex().to_string());
         }
         Ok(lock)
@@ -75,7 +76,9 @@ impl PluginLock {
         let failed = |source| LoadError::Read { path: self.path.clone(), source };
         let directory = self.path.parent().unwrap_or(&self.path);
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-        file.write_all(self.to_string().as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.write_all(self.to_string().as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(failed)?;
         // A temporary file is its maker's alone; a lock is for whoever runs the program.
         #[cfg(unix)]
         file.as_file().set_permissions(PermissionsExt::from_mode(0o644)).map_err(failed)?;

@@ -1,8 +1,8 @@
 //! The plugins that were found, and the techniques that could be loaded from them.
 
 use crate::binary;
-use crate::error::{LoadError, PluginError};
 use crate::discover::{DiscoverOptions, Isolation};
+use crate::error::{LoadError, PluginError};
 use crate::library::{self, Loaded};
 use crate::lock::PluginLock;
 use crate::manifest::{MANIFEST_SUFFIX, Manifest};
@@ -110,7 +110,10 @@ impl PluginRegistry {
     /// # Errors
     /// [`LoadError::Path`] for a path that does not exist or cannot be read.
     pub fn discover(paths: &[PathBuf]) -> Result<Self, LoadError> {
-        Self::discover_with(paths, &DiscoverOptions { isolation: Isolation::InProcess, ..DiscoverOptions::default() })
+        Self::discover_with(
+            paths,
+            &DiscoverOptions { isolation: Isolation::InProcess, ..DiscoverOptions::default() },
+        )
     }
 
     /// As [`discover`](Self::discover), but says which plugins run in processes of their own. Of these no code runs in this

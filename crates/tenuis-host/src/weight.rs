@@ -105,9 +105,8 @@ impl Representation for PluginWeight {
                 plugin.decode(&self.table.id, self.number, &weight, rows.start as u64, out)
             }
         };
-        decoded.map_err(|problem| {
-            failed(format!("technique {:?} cannot decode it: {problem}", self.table.id))
-        })
+        decoded
+            .map_err(|problem| failed(format!("technique {:?} cannot decode it: {problem}", self.table.id)))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -6,6 +6,7 @@ use crate::group::{GroupInput, GroupOutput, LinearInput, Moments};
 use crate::job::Job;
 use crate::technique::Technique;
 use serde_json::Value;
+use std::error::Error;
 use std::sync::Arc;
 use tenuis_core::{DType, Dense, Tensor, Weight};
 
@@ -34,7 +35,8 @@ impl Material {
             let weight: Weight = Arc::new(Dense::new(tensor).ok()?);
             Some(LinearInput::new(name, weight))
         };
-        let members = vec![member("model.layers.0.mlp.gate_proj", 0)?, member("model.layers.0.mlp.up_proj", 1)?];
+        let members =
+            vec![member("model.layers.0.mlp.gate_proj", 0)?, member("model.layers.0.mlp.up_proj", 1)?];
         let inputs: Vec<f32> = (0..ROWS * columns).map(|i| noise(!(i as u64))).collect();
         let mut hessian = vec![0.0; columns * columns];
         let mut moments = [vec![0.0; columns], vec![0.0; columns], vec![0.0_f32; columns]];
@@ -72,7 +74,7 @@ impl Material {
         input.hessian = Some(&self.hessian);
         input.moments = Some(Moments { sum_abs, sum_sq, max_abs });
         input.tiles = Some(&mut tiles);
-        let loss = |candidate: &GroupOutput| {
+        let loss = |candidate: &GroupOutput| -> Result<f64, Box<dyn Error + Send + Sync>> {
             let mut sum = 0.0;
             for member in &self.members {
                 let Some(weight) = candidate.weights.get(&member.name) else { continue };

@@ -45,14 +45,19 @@ pub(super) fn struct_sizes(subject: &Subject) -> Verdict {
         let least = offset_of!(tn_technique, model_statistics);
         let size = raw.struct_size as usize;
         if size < least || !size.is_multiple_of(align_of::<tn_technique>()) {
-            return Verdict::Failed(format!("struct_size is {size}; set it to sizeof(tn_technique), at least {least}"));
+            return Verdict::Failed(format!(
+                "struct_size is {size}; set it to sizeof(tn_technique), at least {least}"
+            ));
         }
         if raw.reserved != 0 {
             return Verdict::Failed(format!("a reserved field is {}, it must be 0", raw.reserved));
         }
         let unknown = raw.caps & !FLAGS;
         if unknown != 0 {
-            return Verdict::Failed(format!("flags {unknown:#x} are not known in version 1.{}", abi::TN_ABI_MINOR));
+            return Verdict::Failed(format!(
+                "flags {unknown:#x} are not known in version 1.{}",
+                abi::TN_ABI_MINOR
+            ));
         }
         Verdict::Passed(String::new())
     })
@@ -72,6 +77,8 @@ pub(super) fn schema(subject: &Subject) -> Verdict {
         }
         let properties = technique.schema().get("properties").and_then(Value::as_object);
         let bare = properties.into_iter().flatten().find(|(_, about)| about.get("description").is_none());
-        Verdict::Passed(bare.map(|(name, _)| format!("option {name:?} has no description")).unwrap_or_default())
+        Verdict::Passed(
+            bare.map(|(name, _)| format!("option {name:?} has no description")).unwrap_or_default(),
+        )
     })
 }

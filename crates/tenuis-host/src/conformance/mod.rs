@@ -62,9 +62,17 @@ pub struct Test {
 /// Every test, in an order in which later ones build on what earlier ones found.
 pub const TESTS: [Test; 13] = [
     test("symbols", "manifest, lock, header and entry point fit together", load::symbols),
-    test("struct-sizes", "structs name their size, reserved fields are 0, flags are known", load::struct_sizes),
+    test(
+        "struct-sizes",
+        "structs name their size, reserved fields are 0, flags are known",
+        load::struct_sizes,
+    ),
     test("schema", "JSON Schema 2020-12, self-contained, no unknown options", load::schema),
-    test("bad-config", "options that are no options are refused with a message", life::bad_config),
+    test(
+        "bad-config",
+        "options that are no options make no crash; a refusal has a message",
+        life::bad_config,
+    ),
     test("accepts", "a descriptor that nobody knows is answered", life::accepts),
     test("outputs", "what comes back has shape, type and finite values", work::outputs),
     test("nan-inputs", "weights that are not finite make an error or a finite result", work::nan_inputs),
@@ -73,7 +81,11 @@ pub const TESTS: [Test; 13] = [
     test("cancel", "the cancel flag is polled at least every 100 ms", work::cancel),
     test("lifecycle", "a thousand jobs come and go", life::lifecycle),
     test("host-minor-0", "a host of minor version 0 is served or refused", life::host_minor_0),
-    test("threads", "a job may move between threads; jobs run at once where the plugin says so", work::threads),
+    test(
+        "threads",
+        "a job may move between threads; jobs run at once where the plugin says so",
+        work::threads,
+    ),
 ];
 
 const fn test(name: &'static str, rule: &'static str, run: fn(&Subject) -> Verdict) -> Test {
@@ -114,7 +126,8 @@ impl Subject {
         };
         let (mut notes, mut reasons) = (Vec::new(), Vec::new());
         for technique in registry.techniques() {
-            let named = |text: String| if text.is_empty() { text } else { format!("{}: {text}", technique.id()) };
+            let named =
+                |text: String| if text.is_empty() { text } else { format!("{}: {text}", technique.id()) };
             match test(technique) {
                 Verdict::Passed(note) => notes.push(named(note)),
                 Verdict::Skipped(reason) => reasons.push(named(reason)),

@@ -114,7 +114,25 @@ impl Process {
         region: Option<&File>,
         attendant: &mut dyn Attendant,
     ) -> Result<Done, WorkerFault> {
-        let mut vigil = Vigil::new(self.limits.silence, self.limits.cancel_grace);
+        self.converse(request, region, attendant, self.limits.silence)
+    }
+
+    /// Lets the plugin tidy up, and no longer than a cancelled job may take.
+    pub(crate) fn dismiss(&mut self, attendant: &mut dyn Attendant) {
+        // Where it cannot, its process goes all the same.
+        let _ = self.converse(&ToWorker::Destroy, None, attendant, self.limits.cancel_grace);
+    }
+
+    fn converse(
+        &mut self,
+        request: &ToWorker,
+        region: Option<&File>,
+        attendant: &mut dyn Attendant,
+        silence: Duration,
+    ) -> Result<Done, WorkerFault> {
+        let mut vigil = Vigil::new(silence, self.limits.cancel_grace);
+        // What the flag said in an earlier call is no news in this one.
+        self.control.cancel(attendant.cancelled());
         self.send(request, &[], region, attendant, &mut vigil)?;
         loop {
             let Frame { message, tail, .. } = self.receive(attendant, &mut vigil)?;

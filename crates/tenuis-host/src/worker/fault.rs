@@ -46,7 +46,10 @@ pub enum WorkerFault {
         said: String,
     },
     /// It called no function of the host for too long, and was killed.
-    #[error("gave no sign of life for {limit:?} and was killed; a technique polls `cancelled` at least every 100 ms{}", last_words(said))]
+    #[error(
+        "gave no sign of life for {limit:?} and was killed; a technique polls `cancelled` at least every 100 ms{}",
+        last_words(said)
+    )]
     Silent {
         /// How long.
         limit: Duration,

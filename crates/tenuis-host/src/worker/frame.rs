@@ -7,8 +7,8 @@
 //! All integers are little-endian. The file, sent as ancillary data, is the shared memory that the message's tensors lie in.
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,7 +106,10 @@ pub(crate) fn send(
 }
 
 /// Waits for a frame.
-pub(crate) fn receive<M: DeserializeOwned>(stream: &UnixStream, idle: Idle<'_>) -> Result<Frame<M>, FrameError> {
+pub(crate) fn receive<M: DeserializeOwned>(
+    stream: &UnixStream,
+    idle: Idle<'_>,
+) -> Result<Frame<M>, FrameError> {
     let mut header = [0; HEADER];
     let mut file = None;
     let mut filled = 0;
@@ -128,7 +131,8 @@ pub(crate) fn receive<M: DeserializeOwned>(stream: &UnixStream, idle: Idle<'_>) 
         }
         filled += count;
     }
-    let [text, tail] = [&header[..8], &header[8..]].map(|part| part.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)));
+    let [text, tail] =
+        [&header[..8], &header[8..]].map(|part| part.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)));
     if text > MESSAGE_LIMIT || tail > TAIL_LIMIT {
         return Err(FrameError::Broken(format!("a frame of {text} + {tail} bytes")));
     }

@@ -165,5 +165,6 @@ unsafe fn text(text: tn_str) -> String {
         return String::new();
     }
     // SAFETY: the caller vouches for it.
-    String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text.ptr.cast(), text.len as usize) }).into_owned()
+    String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text.ptr.cast(), text.len as usize) })
+        .into_owned()
 }

@@ -17,7 +17,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use tenuis_abi as abi;
-use tenuis_abi::{TN_INVALID, TN_IO, TN_OK, TN_OOM, read_text, tn_dtype, tn_err, tn_host, tn_str, write_error};
+use tenuis_abi::{
+    TN_INVALID, TN_IO, TN_OK, TN_OOM, read_text, tn_dtype, tn_err, tn_host, tn_str, write_error,
+};
 
 /// What `tn_host.ctx` points to in a worker; it is never freed, as the process ends with its job.
 pub(crate) struct Session {
@@ -321,8 +323,7 @@ unsafe extern "C" fn emit(
             Err((status, text)) => return hand_over(err, status, &text),
         };
         let (weight, descriptor) = (line(weight_name), line(descriptor));
-        let message =
-            FromWorker::Emit { weight: weight.clone(), descriptor, components: components.clone() };
+        let message = FromWorker::Emit { weight: weight.clone(), descriptor, components: components.clone() };
         emission(ctx, err, &weight, &components, &message)
     }
 }

@@ -6,12 +6,12 @@ use crate::buffer::Buffer;
 use crate::call::Call;
 use crate::callbacks::{self, Context};
 use crate::model;
+use crate::worker::WorkerFault;
 use crate::worker::client::{Answer, Attendant, Done, Process};
 use crate::worker::pack::Packer;
 use crate::worker::plugin::IsolatedPlugin;
 use crate::worker::shared::anonymous;
 use crate::worker::wire::{FromWorker, ToWorker};
-use crate::worker::WorkerFault;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -104,8 +104,7 @@ impl JobWorker {
 
 impl Drop for JobWorker {
     fn drop(&mut self) {
-        // The plugin tidies up; where it cannot, its process goes all the same.
-        let _ = self.process.ask(&ToWorker::Destroy, None, &mut self.desk);
+        self.process.dismiss(&mut self.desk);
     }
 }
 
@@ -178,7 +177,9 @@ impl Attendant for Desk {
                 }
                 FromWorker::SetConfig { config } => status(|err| model::set_config(ctx, text(&config), err)),
                 FromWorker::ReadTokens { valid, first, count } => self.tokens(valid, first, count),
-                FromWorker::DecodeRows { teacher, weight, row, rows } => self.rows(teacher, weight, row, rows),
+                FromWorker::DecodeRows { teacher, weight, row, rows } => {
+                    self.rows(teacher, weight, row, rows)
+                }
                 FromWorker::Described { .. } | FromWorker::Refused { .. } | FromWorker::Done { .. } => {
                     return Err("an unexpected message".to_owned());
                 }
@@ -267,9 +268,8 @@ impl Desk {
     /// `tn_checkpoint.decode`.
     fn rows(&self, teacher: bool, weight: u32, row: u64, rows: u64) -> Answer {
         // SAFETY: null, or the model of the running call with its views.
-        let checkpoint = unsafe {
-            self.model.as_ref().and_then(|m| if teacher { m.teacher } else { m.student }.as_ref())
-        };
+        let checkpoint =
+            unsafe { self.model.as_ref().and_then(|m| if teacher { m.teacher } else { m.student }.as_ref()) };
         let Some((checkpoint, decode)) = checkpoint.and_then(|c| c.decode.map(|decode| (c, decode))) else {
             return refusal(TN_INVALID, "there is no such checkpoint");
         };
@@ -285,7 +285,8 @@ impl Desk {
         // SAFETY: a view of ours, and room for the rows.
         let mut answer = status(|err| unsafe { decode(checkpoint.ctx, weight, row, rows, place, err) });
         let bytes: &[u8] = bytemuck::cast_slice(&out);
-        let region = anonymous(bytes.len() as u64).and_then(|file| file.write_all_at(bytes, 0).map(|()| file));
+        let region =
+            anonymous(bytes.len() as u64).and_then(|file| file.write_all_at(bytes, 0).map(|()| file));
         match region {
             Ok(file) => (answer.value, answer.region) = (bytes.len() as u64, Some(file)),
             Err(e) => return refusal(TN_OOM, &format!("shared memory: {e}")),

@@ -34,7 +34,8 @@ pub fn serve(library: &Path) -> Result<(), ServeError> {
     let stream = take_stdin()?;
     let hello: Frame<ToWorker> =
         frame::receive(&stream, &mut || ControlFlow::Continue(())).map_err(|_| ServeError::NoHost)?;
-    let (ToWorker::Hello { protocol: PROTOCOL, hash, address_space }, Some(control)) = (hello.message, hello.file)
+    let (ToWorker::Hello { protocol: PROTOCOL, hash, address_space }, Some(control)) =
+        (hello.message, hello.file)
     else {
         return Err(ServeError::Protocol);
     };
@@ -143,7 +144,9 @@ impl Served {
         let mut value = 0;
         match self.perform(message, file, &mut value, &mut error) {
             Ok(status) => FromWorker::Done { status, message: error.message(), value },
-            Err(misfit) => FromWorker::Done { status: abi::TN_INVALID, message: format!("the worker: {misfit}"), value },
+            Err(misfit) => {
+                FromWorker::Done { status: abi::TN_INVALID, message: format!("the worker: {misfit}"), value }
+            }
         }
     }
 

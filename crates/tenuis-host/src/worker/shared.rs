@@ -46,7 +46,9 @@ impl Control {
 
     /// Sets the cancel flag, where it is not so already.
     pub(crate) fn cancel(&mut self, cancelled: bool) {
-        if self.told != cancelled && self.file.write_all_at(&u32::from(cancelled).to_ne_bytes(), CANCELLED).is_ok() {
+        if self.told != cancelled
+            && self.file.write_all_at(&u32::from(cancelled).to_ne_bytes(), CANCELLED).is_ok()
+        {
             self.told = cancelled;
         }
     }

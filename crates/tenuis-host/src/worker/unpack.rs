@@ -2,7 +2,9 @@
 
 use crate::views::{Arena, dtype_of};
 use crate::worker::shared;
-use crate::worker::wire::{WireCheckpoint, WireGroup, WireLinear, WireModel, WireTensor, WireTokens, WireWeight};
+use crate::worker::wire::{
+    WireCheckpoint, WireGroup, WireLinear, WireModel, WireTensor, WireTokens, WireWeight,
+};
 use memmap2::Mmap;
 use std::ffi::c_void;
 use std::fs::File;
@@ -75,7 +77,8 @@ fn unpack<T>(
     region: Option<File>,
     work: impl FnOnce(&mut Unpacker) -> Result<*const T, Misfit>,
 ) -> Result<Unpacked<T>, Misfit> {
-    let region = region.map(|file| shared::map(&file)).transpose().map_err(|e| format!("shared memory: {e}"))?;
+    let region =
+        region.map(|file| shared::map(&file)).transpose().map_err(|e| format!("shared memory: {e}"))?;
     let mut unpacker = Unpacker { arena: Arena::default(), region };
     let view = work(&mut unpacker)?;
     Ok(Unpacked { view, _arena: unpacker.arena, _region: unpacker.region })
@@ -165,9 +168,9 @@ impl Unpacker {
         let (statistics, n_statistics) = self.tensors(model.statistics)?;
         let [of_student, of_teacher] = functions.checkpoints;
         let [of_train, of_valid] = functions.tokens;
-        let teacher = model.teacher.map_or(Ok(std::ptr::null()), |teacher| {
-            self.checkpoint(teacher, of_teacher, functions.decode)
-        })?;
+        let teacher = model
+            .teacher
+            .map_or(Ok(std::ptr::null()), |teacher| self.checkpoint(teacher, of_teacher, functions.decode))?;
         let model = tn_model {
             struct_size: size_of::<tn_model>() as u32,
             n_statistics,

@@ -97,54 +97,145 @@ pub(crate) struct WireTechnique {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
     /// The first message, with the control page; answered by `Described`.
-    Hello { protocol: u32, hash: String, address_space: Option<u64> },
+    Hello {
+        protocol: u32,
+        hash: String,
+        address_space: Option<u64>,
+    },
     /// `tn_technique.create`; answered by `Done`, as all that follow up to `Destroy`.
-    Create { technique: String, options: String, threads: u32, seed: u64 },
-    Accepts { descriptor: String },
-    Estimate { group: WireGroup },
-    GroupBegin { group: WireGroup },
-    GroupTile { rows: WireTensor },
+    Create {
+        technique: String,
+        options: String,
+        threads: u32,
+        seed: u64,
+    },
+    Accepts {
+        descriptor: String,
+    },
+    Estimate {
+        group: WireGroup,
+    },
+    GroupBegin {
+        group: WireGroup,
+    },
+    GroupTile {
+        rows: WireTensor,
+    },
     GroupFinish,
     ModelStatistics,
-    ModelEstimate { model: WireModel },
-    ModelRun { model: WireModel },
+    ModelEstimate {
+        model: WireModel,
+    },
+    ModelRun {
+        model: WireModel,
+    },
     /// A weight to decode; it stays in the worker until another one is sent.
-    Hold { weight: WireWeight },
+    Hold {
+        weight: WireWeight,
+    },
     /// `tn_technique.decode` of the weight that is held, into the region of the frame.
-    Decode { technique: String, row: u64, rows: u64 },
+    Decode {
+        technique: String,
+        row: u64,
+        rows: u64,
+    },
     Destroy,
     /// The answer to a function of `tn_host`, `tn_tokens`, `tn_checkpoint` or `tn_model`.
-    Reply { status: i32, message: String, value: u64 },
+    Reply {
+        status: i32,
+        message: String,
+        value: u64,
+    },
 }
 
 /// What the worker sends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
-    Described { abi_minor: u32, techniques: Vec<WireTechnique> },
+    Described {
+        abi_minor: u32,
+        techniques: Vec<WireTechnique>,
+    },
     /// The library could not be loaded.
-    Refused { problem: String },
+    Refused {
+        problem: String,
+    },
     /// A function of the plugin returned.
-    Done { status: i32, message: String, value: u64 },
+    Done {
+        status: i32,
+        message: String,
+        value: u64,
+    },
     // Functions of the host that answer nothing. Numbers travel as their bits: JSON knows no NaN.
-    Progress { done: u64, total: u64, note: String },
-    Log { level: i32, message: String },
-    Metric { key: String, bits: u64 },
-    MetricAt { key: String, step: u64, bits: u64 },
+    Progress {
+        done: u64,
+        total: u64,
+        note: String,
+    },
+    Log {
+        level: i32,
+        message: String,
+    },
+    Metric {
+        key: String,
+        bits: u64,
+    },
+    MetricAt {
+        key: String,
+        step: u64,
+        bits: u64,
+    },
     // Functions that the host answers by `Reply`.
-    OutAlloc { weight: String, component: String, dtype: (u8, u8), shape: Vec<i64> },
-    Emit { weight: String, descriptor: String, components: Vec<String> },
+    OutAlloc {
+        weight: String,
+        component: String,
+        dtype: (u8, u8),
+        shape: Vec<i64>,
+    },
+    Emit {
+        weight: String,
+        descriptor: String,
+        components: Vec<String>,
+    },
     /// The scale is the frame's tail.
-    Fold { weight: String },
+    Fold {
+        weight: String,
+    },
     OutLoss,
-    EmitTensor { name: String },
-    EmitWeight { module: String, shape: (u64, u64), descriptor: String, components: Vec<String> },
-    EmitCopy { name: String, teacher: i32, source: String },
-    Remove { name: String },
-    Retract { name: String },
-    SetConfig { config: String },
+    EmitTensor {
+        name: String,
+    },
+    EmitWeight {
+        module: String,
+        shape: (u64, u64),
+        descriptor: String,
+        components: Vec<String>,
+    },
+    EmitCopy {
+        name: String,
+        teacher: i32,
+        source: String,
+    },
+    Remove {
+        name: String,
+    },
+    Retract {
+        name: String,
+    },
+    SetConfig {
+        config: String,
+    },
     EvalLoss,
     /// The tokens are the answer's tail.
-    ReadTokens { valid: bool, first: u64, count: u64 },
+    ReadTokens {
+        valid: bool,
+        first: u64,
+        count: u64,
+    },
     /// The rows are in the answer's region.
-    DecodeRows { teacher: bool, weight: u32, row: u64, rows: u64 },
+    DecodeRows {
+        teacher: bool,
+        weight: u32,
+        row: u64,
+        rows: u64,
+    },
 }

@@ -1,6 +1,6 @@
 //! Plugins in processes of their own: whatever happens there, one job fails with a message that says what, and the next works.
 
-use crate::support::{Site, dense, example, fixture, isolated_fixture, manifest_of};
+use crate::support::{Site, c_technique, dense, example, fixture, isolated_fixture, manifest_of};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tenuis_host::{
 };
 
 /// Far above what a job of this size takes on a busy machine, far below any limit of a worker.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 fn group() -> GroupInput<'static> {
     GroupInput::new(vec![LinearInput::new("w", dense(4, 6, |i| i as f32))])
@@ -36,9 +36,11 @@ fn fault(registry: &PluginRegistry, how: &str) -> (WorkerFault, String) {
 fn a_plugin_that_dies_fails_one_job_and_says_how() {
     let site = isolated_fixture();
     let mut limits = WorkerLimits::default();
-    limits.silence = Duration::from_millis(400);
     limits.address_space = Some(8 << 30);
     let registry = site.discover_within(limits);
+    let mut impatient = WorkerLimits::default();
+    impatient.silence = Duration::from_millis(400);
+    let impatient = site.discover_within(impatient);
     let library = site.library().canonicalize().unwrap();
     let of = format!("technique \"misbehave\" of {}, in group_finish: its process ", library.display());
 
@@ -50,7 +52,7 @@ fn a_plugin_that_dies_fails_one_job_and_says_how() {
     let (exited, text) = fault(&registry, "exit");
     assert!(matches!(exited, WorkerFault::Exited { code: 0, .. }), "{exited:?}");
     assert_eq!(text, format!("{of}exited with code 0 before it was done"));
-    let (silent, text) = fault(&registry, "hang");
+    let (silent, text) = fault(&impatient, "hang");
     assert!(matches!(silent, WorkerFault::Silent { .. }), "{silent:?}");
     assert!(text.contains("gave no sign of life for 400ms and was killed"), "{text}");
     let (_, text) = fault(&registry, "memory");
@@ -123,31 +125,23 @@ fn results_are_those_of_this_process_to_the_bit_and_come_soon() {
     assert_eq!(bits(&work(&here)), bits(&isolated));
 }
 
-/// A technique without functions that work, whose initialiser writes the number of its process to a file.
+/// A technique that does nothing, whose initialiser writes the number of its process to a file.
 fn with_initialiser(trace: &std::path::Path) -> String {
-    format!(
+    let start = format!(
         "#include <stdio.h>\n#include <unistd.h>\n\
          __attribute__((constructor)) static void start(void) {{\n\
-         FILE *f = fopen(\"{}\", \"w\"); fprintf(f, \"%d\", (int)getpid()); fclose(f); }}\n\
-         static int32_t create(const tn_host *h, tn_str c, void **job, tn_err *e) {{ (void)h; (void)c; (void)e; *job = NULL; return TN_OK; }}\n\
-         static int32_t group(void *j, const tn_group *g, tn_err *e) {{ (void)j; (void)g; (void)e; return TN_OK; }}\n\
-         static void destroy(void *j) {{ (void)j; }}\n\
-         #define SCHEMA \"{{\\\"type\\\":\\\"object\\\",\\\"additionalProperties\\\":false}}\"\n\
-         static const tn_technique T = {{.struct_size = sizeof(tn_technique), .scope = TN_SCOPE_GROUP,\n\
-         .id = {{\"traced\", 6}}, .version = {{\"1\", 1}}, .config_schema = {{SCHEMA, sizeof SCHEMA - 1}},\n\
-         .create = create, .group_begin = group, .group_finish = group, .destroy = destroy}};\n\
-         static const tn_technique *const ALL[] = {{&T}};\n\
-         static const tn_plugin PLUGIN = {{TN_MAGIC, sizeof(tn_plugin), 1, 0, 0, 1, ALL}};\n\
-         TN_EXPORT const tn_plugin *tenuis_plugin_v1(uint32_t m) {{ (void)m; return &PLUGIN; }}",
+         FILE *f = fopen(\"{}\", \"w\"); fprintf(f, \"%d\", (int)getpid()); fclose(f); }}",
         trace.display()
-    )
+    );
+    c_technique(&start, "")
 }
 
 #[test]
 fn no_code_runs_before_the_lock_agrees_and_none_in_the_host() {
     let traces = tempfile::TempDir::new().unwrap();
     let trace = traces.path().join("trace");
-    let site = Site::new("traced").manifest(&manifest_of(&["traced"])).c_code(&with_initialiser(&trace)).isolated();
+    let site =
+        Site::new("traced").manifest(&manifest_of(&["in_c"])).c_code(&with_initialiser(&trace)).isolated();
     let lock = |text: &str| std::fs::write(site.dir.path().join(LOCK_FILE), text).unwrap();
     let name = site.library().file_name().unwrap().to_str().unwrap().to_owned();
     lock(&format!("{}  {name}\n", "0".repeat(64)));
@@ -159,7 +153,7 @@ fn no_code_runs_before_the_lock_agrees_and_none_in_the_host() {
     let hash = blake3::hash(&std::fs::read(site.library()).unwrap()).to_hex();
     lock(&format!("{hash}  {name}\n"));
     let registry = site.discover();
-    assert!(registry.technique("traced").is_some_and(tenuis_host::Technique::is_isolated));
+    assert!(registry.technique("in_c").is_some_and(tenuis_host::Technique::is_isolated));
     let process = std::fs::read_to_string(&trace).unwrap();
     assert_ne!(process, std::process::id().to_string());
 
@@ -169,7 +163,7 @@ fn no_code_runs_before_the_lock_agrees_and_none_in_the_host() {
     bytes.push(0);
     std::fs::remove_file(site.library()).unwrap();
     std::fs::write(site.library(), bytes).unwrap();
-    let technique = registry.require("traced").unwrap();
+    let technique = registry.require("in_c").unwrap();
     let error = technique.start(&json!({}), 1, Arc::new(NoEvents)).unwrap_err().to_string();
     assert!(error.contains("reports: the library changed meanwhile: its blake3 is"), "{error}");
     assert!(!trace.exists(), "the initialiser has run");
@@ -181,7 +175,11 @@ fn a_library_that_its_process_cannot_load_costs_nothing_else() {
                  TN_EXPORT const tn_plugin *tenuis_plugin_v1(uint32_t m); \
                  TN_EXPORT const tn_plugin *tenuis_plugin_v1(uint32_t m) { (void)m; return NULL; }";
     let site = Site::new("crash").manifest(&manifest_of(&["x"])).c_code(crash).isolated();
-    assert!(site.error().ends_with(": its process exited with code 86 before it was done"), "{}", site.error());
+    assert!(
+        site.error().ends_with(": its process exited with code 86 before it was done"),
+        "{}",
+        site.error()
+    );
     let null = crash.replace("exit(86);", "");
     let site = Site::new("null").manifest(&manifest_of(&["x"])).c_code(&null).isolated();
     let message = "null.so: its process reports: its entry point does not accept plugin ABI 1.1";
@@ -206,7 +204,10 @@ fn plugins_outside_the_installation_are_isolated_and_need_a_worker() {
     assert!(!none.plugins()[0].is_isolated());
     let refused = discover(&|options| options.worker = None);
     let text = refused.plugins()[0].error().unwrap().to_string();
-    assert!(text.contains("is outside the installation") && text.ends_with("no worker program is named"), "{text}");
+    assert!(
+        text.contains("is outside the installation") && text.ends_with("no worker program is named"),
+        "{text}"
+    );
     let wrong = discover(&|options| options.worker = Some(WorkerProgram::new("/nowhere/tenuis", [""; 0])));
     let text = wrong.plugins()[0].error().unwrap().to_string();
     assert!(text.contains("could not be started from /nowhere/tenuis"), "{text}");

@@ -102,7 +102,10 @@ fn a_model_with_everything_arrives_whole() {
     let estimate = job.estimate(&input()).unwrap();
     let own = 4 * (4 + 2 + 1 + 6 + 2 + 2 + 2);
     // A worker is given a copy of the checkpoints, which counts.
-    assert!(if technique.is_isolated() { estimate > Some(own) } else { estimate == Some(own) }, "{estimate:?}");
+    assert!(
+        if technique.is_isolated() { estimate > Some(own) } else { estimate == Some(own) },
+        "{estimate:?}"
+    );
     let output = job.run(input()).unwrap();
 
     let names: Vec<&str> = output.tensors.keys().map(String::as_str).collect();

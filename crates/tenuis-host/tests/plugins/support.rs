@@ -119,3 +119,21 @@ pub(crate) fn dense(rows: usize, columns: usize, value: impl Fn(usize) -> f32) -
     let values: Vec<f32> = (0..rows * columns).map(value).collect();
     Arc::new(Dense::new(Tensor::from_f32(DType::F32, vec![rows, columns], &values).unwrap()).unwrap())
 }
+
+/// C code of a plugin with the technique `in_c`, which does in `group_finish` what the statements say and returns `TN_OK`.
+pub(crate) fn c_technique(before: &str, finish: &str) -> String {
+    format!(
+        "{before}\n\
+         static int32_t create(const tn_host *h, tn_str c, void **job, tn_err *e) {{ (void)h; (void)c; (void)e; *job = NULL; return TN_OK; }}\n\
+         static int32_t begin(void *j, const tn_group *g, tn_err *e) {{ (void)j; (void)g; (void)e; return TN_OK; }}\n\
+         static int32_t finish(void *j, const tn_group *g, tn_err *e) {{ (void)j; (void)g; (void)e; {finish} return TN_OK; }}\n\
+         static void destroy(void *j) {{ (void)j; }}\n\
+         #define SCHEMA \"{{\\\"type\\\":\\\"object\\\",\\\"additionalProperties\\\":false}}\"\n\
+         static const tn_technique T = {{.struct_size = sizeof(tn_technique), .scope = TN_SCOPE_GROUP,\n\
+         .id = {{\"in_c\", 4}}, .version = {{\"1\", 1}}, .config_schema = {{SCHEMA, sizeof SCHEMA - 1}},\n\
+         .create = create, .group_begin = begin, .group_finish = finish, .destroy = destroy}};\n\
+         static const tn_technique *const ALL[] = {{&T}};\n\
+         static const tn_plugin PLUGIN = {{TN_MAGIC, sizeof(tn_plugin), 1, 0, 0, 1, ALL}};\n\
+         TN_EXPORT const tn_plugin *tenuis_plugin_v1(uint32_t m) {{ (void)m; return &PLUGIN; }}"
+    )
+}
