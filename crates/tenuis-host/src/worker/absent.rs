@@ -32,10 +32,6 @@ impl IsolatedPlugin {
     ) -> Result<(), String> {
         match self.0 {}
     }
-
-    pub(crate) fn library(&self) -> &Path {
-        match self.0 {}
-    }
 }
 
 /// Nothing: there is no worker here.

@@ -198,10 +198,16 @@ impl Process {
                 }
             }
             FrameError::Broken(problem) => self.broken(problem),
-            FrameError::Closed | FrameError::Io(_) => match self.leave() {
-                Some(status) => self.ended(status),
-                None => self.broken("it closed its connection".to_owned()),
-            },
+            FrameError::Closed => self.gone("it closed its connection".to_owned()),
+            FrameError::Io(error) => self.gone(format!("its connection failed: {error}")),
+        }
+    }
+
+    /// A process whose connection is lost: as a rule it ended, and else it is made to.
+    fn gone(&mut self, problem: String) -> WorkerFault {
+        match self.leave() {
+            Some(status) => self.ended(status),
+            None => self.broken(problem),
         }
     }
 

@@ -65,11 +65,6 @@ impl IsolatedPlugin {
         Process::start(&self.program, &self.limits, &self.library, &self.hash)
     }
 
-    /// The library.
-    pub(crate) fn library(&self) -> &Path {
-        &self.library
-    }
-
     /// Decodes the rows of a weight from `row` on that fill `out`; `id` differs between weights.
     pub(crate) fn decode(
         &self,
