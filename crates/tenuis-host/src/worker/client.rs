@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long a process may take to end once its socket is closed, or once it is killed.
 const LEAVE: Duration = Duration::from_secs(1);
 /// The end of standard error that is kept.
-const LAST_WORDS: usize = 2048;
+const LAST_WORDS: usize = 64 << 10;
 
 /// What a function of the plugin returned: status, message, value.
 pub(crate) type Done = (i32, String, u64);
@@ -328,7 +328,7 @@ impl Errors {
         Self { end, reader }
     }
 
-    /// The last line of a process that has ended.
+    /// The last message of a process that has ended.
     fn said(&self) -> String {
         let start = Instant::now();
         // A process that it started may hold the pipe open.
@@ -337,6 +337,8 @@ impl Errors {
         }
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&end);
+        // Where a backtrace is asked for, the message stands before it.
+        let text = text.rsplit_once("stack backtrace:").map_or(&*text, |(message, _)| message);
         // What follows a panic's or an abort's message is a hint for the terminal.
         let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("note: "));
         lines.next_back().unwrap_or_default().to_owned()
