@@ -52,6 +52,12 @@ pub(crate) enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A new crate would take the place of something.
+    #[error("{path} exists already: choose another name or --path")]
+    Exists {
+        /// The directory.
+        path: Utf8PathBuf,
+    },
     /// A directory could not be searched.
     #[error("listing the files of the workspace: {0}")]
     Walk(#[from] ignore::Error),

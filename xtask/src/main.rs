@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod hand_over;
 mod install;
+mod plugin;
 mod results;
 mod tests_and_benches;
 mod tidy;
@@ -44,6 +45,8 @@ Examples:
   cargo xtask test -- --nocapture            arguments for the test binaries
   cargo xtask tidy                           what the compiler does not check
   cargo xtask bench gptq                     the benchmarks whose names match
+  cargo xtask plugin new my-plugin           the crate of a plugin of your own, beside this checkout
+  cargo xtask plugin check LIBRARY           whether a plugin conforms
   cargo xtask install --prefix ~/.local      bin/tenuis and lib/tenuis/plugins
 
 Build output goes to `target/` or to CARGO_TARGET_DIR. Tests of real models read the
@@ -87,6 +90,9 @@ enum Task {
     /// Show which plugins are found where (`tenuis plugins`)
     #[command(disable_help_flag = true)]
     Plugins(Rest),
+    /// Begin a plugin of your own, or check that one conforms
+    #[command(subcommand)]
+    Plugin(plugin::Action),
     /// Build, then run `tenuis` with the arguments after `--`
     #[command(disable_help_flag = true)]
     Run(Rest),
@@ -187,6 +193,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Metrics(rest) => tenuis(Some("metrics"), rest),
         Task::Ratings(rest) => tenuis(Some("ratings"), rest),
         Task::Plugins(rest) => tenuis(Some("plugins"), rest),
+        Task::Plugin(action) => plugin::run(action, say),
         Task::Run(rest) => tenuis(None, rest),
         Task::Build => {
             let artifacts = artifacts::build(&Workspace::members_only()?, Scope::Product)?;
@@ -317,8 +324,8 @@ mod tests {
     fn help_shows_each_command() {
         let help = Cli::command().render_long_help().to_string();
         for command in [
-            "eval", "compress", "inspect", "generate", "logits", "plugins", "run", "build", "test", "tidy",
-            "world",
+            "eval", "compress", "inspect", "generate", "logits", "plugins", "plugin", "run", "build", "test",
+            "tidy", "world",
         ] {
             assert!(help.contains(&format!("\n  {command}")), "{command} is missing from\n{help}");
         }

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Schema,
     #[command(hide = true)]
     ProbeMemory(ProbeArgs),
+    #[command(hide = true)]
+    PluginWorker(PluginWorkerArgs),
 }
 
 /// Compress a model by one or more recipes, measure all beside the original, and report.
@@ -424,6 +426,21 @@ pub(crate) struct PluginDirArgs {
     /// `plugins` beside the program and `../lib/tenuis/plugins`].
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Where the code of plugins runs: `auto` gives those from outside the installation processes of their own, `process`
+    /// every one, `none` no one.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) isolation: IsolationArg,
+}
+
+/// Where the code of plugins runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum IsolationArg {
+    /// Plugins from outside the installation, and those whose manifest asks for it, in processes of their own.
+    Auto,
+    /// Every plugin in processes of its own.
+    Process,
+    /// Every plugin in this process.
+    None,
 }
 
 /// Write a model in the format of another program.
@@ -607,6 +624,11 @@ pub(crate) enum PluginsAction {
         #[command(flatten)]
         plugins: PluginDirArgs,
     },
+    /// Pin the plugins of a directory: write the hashes of their libraries to its plugins.lock.
+    Lock {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Print the JSON Schema of a technique's options.
     Schema {
         /// The technique.
@@ -732,6 +754,13 @@ pub(crate) enum RatingsAction {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Runs one plugin for the host at the other end of standard input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PluginWorkerArgs {
+    /// The plugin's library.
+    pub(crate) library: PathBuf,
 }
 
 /// Runs a model once and prints this process's peak memory; without a model, that of doing nothing.

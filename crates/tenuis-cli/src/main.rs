@@ -22,8 +22,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    sigbus::install();
     let args = Args::parse();
+    // A plugin's process maps no weight files of ours; how it ends is its host's to say.
+    if !matches!(args.command, Command::PluginWorker(_)) {
+        sigbus::install();
+    }
     if let Some(threads) = args.threads {
         // Fails only where a pool exists already, which nothing before this line can have made.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Ratings(ratings) => commands::ratings::run(&ratings),
         Command::Schema => commands::schema::run(),
         Command::ProbeMemory(probe) => commands::probe::run(&probe),
+        Command::PluginWorker(worker) => commands::plugin_worker::run(&worker),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

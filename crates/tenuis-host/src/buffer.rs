@@ -1,10 +1,10 @@
 //! Buffers that a plugin writes into, filled beforehand with a pattern that shows what was not written.
 
-use bytemuck::{NoUninit, Zeroable};
+use bytemuck::{Pod, Zeroable};
 use tenuis_core::{Bytes, DType};
 
 /// A cache line: the unit of allocation, so that buffers are aligned for any vector unit.
-#[derive(Clone, Copy, Zeroable, NoUninit)]
+#[derive(Clone, Copy, Zeroable, Pod)]
 #[repr(C, align(64))]
 struct Line([u64; 8]);
 
@@ -54,6 +54,18 @@ impl Buffer {
     /// Where the plugin writes.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         self.lines.as_mut_ptr().cast()
+    }
+
+    /// All of it, the guard too: what a copy in shared memory is made of.
+    #[cfg(unix)]
+    pub(crate) fn whole(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
+    /// The same, to take back what was written there.
+    #[cfg(unix)]
+    pub(crate) fn whole_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.lines)
     }
 
     /// Looks for words that still hold the pattern and for a broken guard.

@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "C functions that receive raw pointers from a plugin")]
 
+#[cfg(unix)]
+use crate::buffer::Buffer;
 use crate::error::OutputProblem;
 use crate::events::{HostEvents, LogLevel};
 use crate::group::{GroupOutput, LogLine, OutLoss};
@@ -141,6 +143,34 @@ impl Context {
             ext: Some(ext),
             seed: self.seed,
         }
+    }
+
+    /// The threads that the plugin may use.
+    #[cfg(unix)]
+    pub(crate) const fn thread_budget(&self) -> u32 {
+        self.thread_budget
+    }
+
+    /// What random numbers begin with.
+    #[cfg(unix)]
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Runs `work` on a buffer that is lent.
+    #[cfg(unix)]
+    pub(crate) fn with_buffer<R>(
+        &self,
+        name: &str,
+        component: &str,
+        work: impl FnOnce(&mut Buffer) -> R,
+    ) -> Option<R> {
+        let mut running = lock(&self.running);
+        let buffer = match &mut running.as_mut()?.sink {
+            Sink::Group(outputs, _) => outputs.buffer_mut(name, component),
+            Sink::Model(outputs, _) => outputs.buffer_mut(name, component),
+        };
+        buffer.map(work)
     }
 
     /// Runs `work` while a group is open, and returns what was emitted.
@@ -332,17 +362,17 @@ pub(crate) unsafe fn lines(texts: *const tn_str, count: u32) -> Result<Vec<Strin
     Ok((0..count as usize).map(|i| unsafe { line(*texts.add(i)) }).collect())
 }
 
-unsafe extern "C" fn cancelled(ctx: *mut c_void) -> i32 {
+pub(crate) unsafe extern "C" fn cancelled(ctx: *mut c_void) -> i32 {
     // SAFETY: a plugin passes the context that it was given.
     unsafe { guarded(ctx, 1, |context| i32::from(context.events.cancelled())) }
 }
 
-unsafe extern "C" fn progress(ctx: *mut c_void, done: u64, total: u64, note: tn_str) {
+pub(crate) unsafe extern "C" fn progress(ctx: *mut c_void, done: u64, total: u64, note: tn_str) {
     // SAFETY: a plugin passes the context that it was given and a readable text.
     unsafe { guarded(ctx, (), |context| context.events.progress(done, total, &line(note))) }
 }
 
-unsafe extern "C" fn log(ctx: *mut c_void, level: i32, msg: tn_str) {
+pub(crate) unsafe extern "C" fn log(ctx: *mut c_void, level: i32, msg: tn_str) {
     let work = |context: &Context| {
         let level = LogLevel::from_code(level);
         // SAFETY: a plugin passes a readable text.
@@ -354,7 +384,7 @@ unsafe extern "C" fn log(ctx: *mut c_void, level: i32, msg: tn_str) {
     unsafe { guarded(ctx, (), work) }
 }
 
-unsafe extern "C" fn metric(ctx: *mut c_void, key: tn_str, value: f64) {
+pub(crate) unsafe extern "C" fn metric(ctx: *mut c_void, key: tn_str, value: f64) {
     let work = |context: &Context| {
         // SAFETY: a plugin passes a readable text.
         let key = unsafe { line(key) };
@@ -365,7 +395,7 @@ unsafe extern "C" fn metric(ctx: *mut c_void, key: tn_str, value: f64) {
     unsafe { guarded(ctx, (), work) }
 }
 
-unsafe extern "C" fn metric_at(ctx: *mut c_void, key: tn_str, step: u64, value: f64) {
+pub(crate) unsafe extern "C" fn metric_at(ctx: *mut c_void, key: tn_str, step: u64, value: f64) {
     // SAFETY: a plugin passes the context that it was given and a readable text.
     unsafe { guarded(ctx, (), |context| context.events.metric_at(&line(key), step, value)) }
 }
@@ -385,6 +415,25 @@ impl User {
     }
 }
 
+/// Calls `body` for every index below `n` on the threads of this process; the first status that is not `TN_OK` ends it.
+///
+/// # Safety
+/// The body takes `user` and any index below `n`, on any thread, and never unwinds.
+pub(crate) unsafe fn parallel(
+    threads: u32,
+    n: u64,
+    body: unsafe extern "C" fn(*mut c_void, u64) -> i32,
+    user: *mut c_void,
+) -> Result<(), i32> {
+    let user = User(user);
+    // SAFETY: the caller vouches for it.
+    let call = move |i: u64| match unsafe { body(user.pointer(), i) } {
+        TN_OK => Ok(()),
+        status => Err(status),
+    };
+    if threads == 1 || n < 2 { (0..n).try_for_each(call) } else { (0..n).into_par_iter().try_for_each(call) }
+}
+
 unsafe extern "C" fn parallel_for(
     ctx: *mut c_void,
     n: u64,
@@ -392,19 +441,8 @@ unsafe extern "C" fn parallel_for(
     user: *mut c_void,
 ) -> i32 {
     let Some(body) = body else { return TN_INVALID };
-    let user = User(user);
-    // SAFETY: the body takes its own pointer and any index below `n`, on any thread, and never unwinds.
-    let call = move |i: u64| match unsafe { body(user.pointer(), i) } {
-        TN_OK => Ok(()),
-        status => Err(status),
-    };
-    let work = |context: &Context| {
-        if context.thread_budget == 1 || n < 2 {
-            (0..n).try_for_each(call)
-        } else {
-            (0..n).into_par_iter().try_for_each(call)
-        }
-    };
+    // SAFETY: a plugin passes a body that may run on any thread.
+    let work = |context: &Context| unsafe { parallel(context.thread_budget, n, body, user) };
     // SAFETY: a plugin passes the context that it was given.
     match unsafe { guarded(ctx, Err(TN_PANIC), work) } {
         Ok(()) => TN_OK,
@@ -412,7 +450,7 @@ unsafe extern "C" fn parallel_for(
     }
 }
 
-unsafe extern "C" fn out_alloc(
+pub(crate) unsafe extern "C" fn out_alloc(
     ctx: *mut c_void,
     weight_name: tn_str,
     component: tn_str,
@@ -458,7 +496,7 @@ unsafe extern "C" fn out_alloc(
     unsafe { with_status(ctx, err, work) }
 }
 
-unsafe extern "C" fn emit(
+pub(crate) unsafe extern "C" fn emit(
     ctx: *mut c_void,
     weight_name: tn_str,
     descriptor: tn_str,
@@ -480,7 +518,7 @@ unsafe extern "C" fn emit(
     unsafe { with_status(ctx, err, work) }
 }
 
-unsafe extern "C" fn fold(
+pub(crate) unsafe extern "C" fn fold(
     ctx: *mut c_void,
     weight_name: tn_str,
     n: u64,
@@ -504,7 +542,7 @@ unsafe extern "C" fn fold(
     unsafe { with_status(ctx, err, work) }
 }
 
-unsafe extern "C" fn out_loss(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32 {
+pub(crate) unsafe extern "C" fn out_loss(ctx: *mut c_void, loss: *mut f64, err: *mut tn_err) -> i32 {
     let work = |context: &Context| {
         let candidate: GroupOutput = context.on_group(|outputs| Ok(outputs.kept.clone()))?;
         let Some(Borrowed(function)) = context.out_loss() else {

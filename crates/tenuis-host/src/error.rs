@@ -1,6 +1,7 @@
 //! What can go wrong with a plugin: finding and loading it, starting it, and what it hands back.
 
 use crate::schema::SchemaProblem;
+use crate::worker::WorkerFault;
 use std::fmt;
 use std::path::PathBuf;
 use tenuis_abi as abi;
@@ -132,6 +133,20 @@ pub enum LoadError {
         library: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// The plugin's process could not load it. The code of the library may have run, in that process alone.
+    #[error("{}: its process {fault}", library.display())]
+    Worker {
+        /// The library.
+        library: PathBuf,
+        /// What happened.
+        fault: Box<WorkerFault>,
+    },
+    /// The plugin is to run in a process of its own, and no program for that was named.
+    #[error("{}: is outside the installation and would run in a process of its own, but no worker program is named", library.display())]
+    NoWorker {
+        /// The library.
+        library: PathBuf,
     },
     /// The plugin needs a newer minor version of the ABI. Its entry point has run.
     #[error("{}: needs plugin ABI {}.{needs} or later, this program has {}.{has}", library.display(), abi::TN_ABI_MAJOR, abi::TN_ABI_MAJOR)]
@@ -303,11 +318,23 @@ pub enum PluginError {
         /// The panic's message.
         message: String,
     },
-    /// The job panicked before and can only be dropped.
-    #[error("technique {technique:?} panicked earlier; its job cannot be used again")]
+    /// The job panicked or lost its process before and can only be dropped.
+    #[error("technique {technique:?} panicked or died earlier; its job cannot be used again")]
     Poisoned {
         /// The technique.
         technique: String,
+    },
+    /// The plugin's process died, hung or could not be started; the job can only be dropped.
+    #[error("technique {technique:?} of {}, in {call}: its process {fault}", library.display())]
+    Worker {
+        /// The technique.
+        technique: String,
+        /// The plugin's library.
+        library: PathBuf,
+        /// The function of the plugin.
+        call: &'static str,
+        /// What happened to the process.
+        fault: Box<WorkerFault>,
     },
     /// What the plugin handed back cannot be kept.
     #[error("technique {technique:?} returned a bad {weight:?}: {problem}")]

@@ -1,13 +1,12 @@
 //! A running technique of scope group.
 
-#![expect(unsafe_code, reason = "calls the functions of a plugin")]
-
+use crate::call::Call;
 use crate::error::{OutputProblem, PluginError};
 use crate::group::{GroupInput, GroupOutput};
 use crate::inputs::GroupView;
 use crate::instance::Instance;
 use crate::outputs::Outputs;
-use crate::technique::{Scope, Technique};
+use crate::technique::Technique;
 use crate::views::{Arena, EMPTY};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -43,10 +42,12 @@ impl Job {
     /// # Errors
     /// [`PluginError::Failed`] where the plugin cannot take the group.
     pub fn estimate(&mut self, group: &GroupInput<'_>) -> Result<Option<u64>, PluginError> {
-        let Some(estimate) = self.technique().table().raw.estimate else { return Ok(None) };
+        if !self.technique().table().estimates {
+            return Ok(None);
+        }
         let view = GroupView::new(self.technique(), group, false)?;
-        // SAFETY: the view lives until the call is over.
-        self.0.ask("estimate", |state, bytes, err| unsafe { estimate(state, view.as_ptr(), bytes, err) })
+        // The view lives until the call is over.
+        self.0.ask(Call::Estimate(view.as_ptr()))
     }
 
     /// Compresses a group.
@@ -106,15 +107,9 @@ impl Job {
         tiles: Option<&mut dyn Iterator<Item = Vec<f32>>>,
         columns: usize,
     ) -> Result<(), PluginError> {
-        let raw = &self.technique().table().raw;
-        let (begin, tile, finish) = (raw.group_begin, raw.group_tile, raw.group_finish);
-        let (Some(begin), Some(finish)) = (begin, finish) else {
-            let technique = self.technique().id().to_owned();
-            return Err(PluginError::Scope { technique, scope: "none", asked: Scope::Group.name() });
-        };
-        // SAFETY: the view lives until the call is over, here and below.
-        self.0.call("group_begin", |state, err| unsafe { begin(state, view.as_ptr(), err) })?;
-        if let (Some(tile), true) = (tile, self.technique().capabilities().needs_inputs()) {
+        // The view lives until the calls are over.
+        self.0.call(Call::GroupBegin(view.as_ptr()))?;
+        if self.technique().capabilities().needs_inputs() {
             for values in tiles.into_iter().flatten() {
                 if columns == 0 || values.len() % columns != 0 {
                     return Err(PluginError::Input {
@@ -124,13 +119,12 @@ impl Job {
                 }
                 let mut arena = Arena::default();
                 let shape = [values.len() / columns, columns];
+                // So do the tile and its view.
                 let rows = arena.tensor(EMPTY, DType::F32, &shape, values.as_ptr().cast());
-                // SAFETY: the tile and its view live until the call is over.
-                self.0.call("group_tile", |state, err| unsafe { tile(state, rows, err) })?;
+                self.0.call(Call::GroupTile(rows))?;
             }
         }
-        // SAFETY: as above.
-        self.0.call("group_finish", |state, err| unsafe { finish(state, view.as_ptr(), err) })
+        self.0.call(Call::GroupFinish(view.as_ptr())).map(|_| ())
     }
 }
 

@@ -10,11 +10,18 @@
 //! [`ModelInput`]. What a plugin hands back is distrusted: every component is decoded and checked for
 //! unwritten bytes, writes past its end, types, shapes and values that are not finite before it is kept.
 //!
+//! The code of a plugin that does not belong to the installation runs in a process of its own
+//! ([`PluginRegistry::discover_with`], [`WorkerProgram`], [`serve`]): when that crashes, hangs or exits, one job fails with a
+//! [`WorkerFault`]. Techniques and jobs look the same wherever they run.
+//!
 //! A library is never unloaded: destructors of thread-local values that it left behind would run into nothing.
 
 mod binary;
 mod buffer;
+mod call;
 mod callbacks;
+pub mod conformance;
+mod discover;
 mod error;
 mod events;
 mod group;
@@ -31,15 +38,18 @@ mod schema;
 mod technique;
 mod views;
 mod weight;
+mod worker;
 
+pub use discover::{DiscoverOptions, Isolation};
 pub use error::{LoadError, OutputProblem, PluginError, Status};
 pub use events::{HostEvents, LogLevel, NoEvents};
 pub use group::{GroupInput, GroupOutput, LinearInput, LogLine, Moments, OutLoss};
 pub use job::Job;
 pub use lock::{LOCK_FILE, PluginLock};
-pub use manifest::{MANIFEST_SUFFIX, Manifest, Produces};
+pub use manifest::{AskedIsolation, MANIFEST_SUFFIX, Manifest, Produces};
 pub use model::{EvalLoss, ModelCheckpoint, ModelInput, ModelJob, ModelOutput, TokenSequences, TokenSource};
 pub use registry::{PluginEntry, PluginRegistry};
 pub use schema::SchemaProblem;
 pub use technique::{Capabilities, Scope, Statistics, Technique};
 pub use weight::PluginWeight;
+pub use worker::{ServeError, WorkerFault, WorkerLimits, WorkerProgram, serve};

@@ -3,8 +3,10 @@
 #![expect(unsafe_code, reason = "loads foreign code and reads its structs")]
 
 use crate::error::LoadError;
+use crate::worker::IsolatedPlugin;
 use std::mem::size_of;
 use std::path::Path;
+use std::sync::Arc;
 use tenuis_abi as abi;
 use tenuis_abi::{read_covered, read_text, tn_plugin, tn_plugin_entry, tn_str, tn_technique};
 
@@ -16,18 +18,33 @@ const TEXT_LIMIT: u64 = 16 << 20;
 /// A technique's functions and texts, copied out of the library.
 #[derive(Debug)]
 pub(crate) struct TechniqueTable {
-    pub(crate) raw: tn_technique,
     pub(crate) id: String,
     pub(crate) version: String,
     pub(crate) schema: String,
     pub(crate) kinds: Vec<&'static str>,
+    /// `TN_SCOPE_*`.
+    pub(crate) scope: u32,
+    /// `TN_NEEDS_*` and so on.
+    pub(crate) caps: u64,
+    /// Whether it can say how much memory it takes.
+    pub(crate) estimates: bool,
+    pub(crate) functions: Functions,
+}
+
+/// Where a technique's functions are.
+#[derive(Debug)]
+pub(crate) enum Functions {
+    /// In this process.
+    Here(Box<tn_technique>),
+    /// In processes of their own.
+    Worker(Arc<IsolatedPlugin>),
 }
 
 // SAFETY: the pointers of `raw` are functions and constants of a library that is never unloaded, and only its
 // functions are used after construction; the ABI says which of them may run on which threads.
-unsafe impl Send for TechniqueTable {}
+unsafe impl Send for Functions {}
 // SAFETY: as above.
-unsafe impl Sync for TechniqueTable {}
+unsafe impl Sync for Functions {}
 
 /// What an entry point returned.
 pub(crate) struct Loaded {
@@ -37,6 +54,26 @@ pub(crate) struct Loaded {
 
 /// Opens a library for ever and reads its techniques. The path must be absolute.
 pub(crate) fn open(library: &Path) -> Result<Loaded, LoadError> {
+    // SAFETY: the function has this type by its name, which carries the major version.
+    let plugin = unsafe { open_entry(library)?(abi::TN_ABI_MINOR) };
+    // SAFETY: null, or a struct that lives as long as the library, by the ABI.
+    unsafe { read_plugin(library, plugin) }
+}
+
+/// As [`open`], as a host of another minor version would; `None` where that is refused.
+pub(crate) fn open_at_minor(library: &Path, minor: u32) -> Result<Option<Loaded>, LoadError> {
+    // SAFETY: as in `open`.
+    unsafe {
+        let plugin = open_entry(library)?(minor);
+        if plugin.is_null() || read_covered(plugin).is_some_and(|p| p.min_host_minor > minor) {
+            return Ok(None);
+        }
+        read_plugin(library, plugin).map(Some)
+    }
+}
+
+/// Opens a library for ever and finds its entry point.
+fn open_entry(library: &Path) -> Result<tn_plugin_entry, LoadError> {
     let cannot = |e: libloading::Error| {
         let detail = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
         LoadError::Open { library: library.to_owned(), problem: format!("{e}{detail}") }
@@ -48,12 +85,7 @@ pub(crate) fn open(library: &Path) -> Result<Loaded, LoadError> {
     let entry = unsafe { opened.get::<tn_plugin_entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol);
     // Never unloaded: thread-local values of the library may have destructors.
     std::mem::forget(opened);
-    let entry =
-        entry.map_err(|_| LoadError::NoSymbol { library: library.to_owned(), symbol: abi::ENTRY_SYMBOL })?;
-    // SAFETY: the function has this type by its name.
-    let plugin = unsafe { entry(abi::TN_ABI_MINOR) };
-    // SAFETY: null, or a struct that lives as long as the library, by the ABI.
-    unsafe { read_plugin(library, plugin) }
+    entry.map_err(|_| LoadError::NoSymbol { library: library.to_owned(), symbol: abi::ENTRY_SYMBOL })
 }
 
 #[cfg(unix)]
@@ -152,5 +184,8 @@ unsafe fn read_technique(raw: tn_technique) -> Result<TechniqueTable, String> {
     if !(complete && tiles && decodes) || raw.create.is_none() || raw.destroy.is_none() {
         return Err(with_id("a function that its scope, flags or kinds call for is null"));
     }
-    Ok(TechniqueTable { raw, id, version, schema, kinds })
+    let estimates =
+        if raw.scope == abi::TN_SCOPE_MODEL { raw.model_estimate.is_some() } else { raw.estimate.is_some() };
+    let (scope, caps, functions) = (raw.scope, raw.caps, Functions::Here(Box::new(raw)));
+    Ok(TechniqueTable { id, version, schema, kinds, scope, caps, estimates, functions })
 }

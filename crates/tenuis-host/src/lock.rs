@@ -1,8 +1,12 @@
 //! Pinning libraries by their hash.
 
 use crate::error::LoadError;
+use crate::registry::candidates_in;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file in a plugin directory that pins the hashes of its libraries.
@@ -45,6 +49,53 @@ impl PluginLock {
         Ok(Some(Self { path, hashes }))
     }
 
+    /// The lock that pins every plugin of a directory as it is now, for [`write`](Self::write). Only reads the files: no
+    /// code of a library runs. Libraries without a manifest are no plugins and are left out.
+    ///
+    /// # Errors
+    /// [`LoadError::Path`] and [`LoadError::Read`].
+    pub fn pinning(directory: &Path) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Path { path: directory.to_owned(), source };
+        let mut lock = Self { path: directory.join(LOCK_FILE), hashes: BTreeMap::new() };
+        for (library, manifest) in candidates_in(directory).map_err(failed)? {
+            if !library.exists() || !manifest.exists() {
+                continue;
+            }
+            let bytes = std::fs::read(&library)
+                .map_err(|source| LoadError::Read { path: library.clone(), source })?;
+            lock.pin(file_name(&library), blake3::hash(&bytes).to_hex().to_string());
+        }
+        Ok(lock)
+    }
+
+    /// Writes the lock file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`] names the file that could not be written.
+    pub fn write(&self) -> Result<(), LoadError> {
+        let failed = |source| LoadError::Read { path: self.path.clone(), source };
+        let directory = self.path.parent().unwrap_or(&self.path);
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        file.write_all(self.to_string().as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(failed)?;
+        // A temporary file is its maker's alone; a lock is for whoever runs the program.
+        #[cfg(unix)]
+        file.as_file().set_permissions(PermissionsExt::from_mode(0o644)).map_err(failed)?;
+        file.persist(&self.path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+
+    /// Where the lock is read from and written to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file names that it pins.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.hashes.keys().map(String::as_str)
+    }
+
     /// Pins a library.
     pub fn pin(&mut self, file_name: impl Into<String>, hash: impl Into<String>) {
         self.hashes.insert(file_name.into(), hash.into());
@@ -55,7 +106,7 @@ impl PluginLock {
     /// # Errors
     /// [`LoadError::NotLocked`] and [`LoadError::HashMismatch`].
     pub fn check(&self, library: &Path, hash: &str) -> Result<(), LoadError> {
-        let name = library.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file_name(library);
         match self.hashes.get(&name) {
             None => Err(LoadError::NotLocked {
                 library: library.to_owned(),
@@ -71,6 +122,10 @@ impl PluginLock {
             Some(_) => Ok(()),
         }
     }
+}
+
+fn file_name(library: &Path) -> String {
+    library.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The text of the lock file.

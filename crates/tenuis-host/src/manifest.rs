@@ -47,6 +47,18 @@ pub struct Manifest {
     /// is checked as a whole before any work; without, what comes after the technique is checked when it is there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub produces: BTreeMap<String, Produces>,
+    /// Where it wants its code to run; without it the program decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<AskedIsolation>,
+}
+
+/// Where a plugin asks for its code to run. That it may run in the program's own process is not the plugin's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AskedIsolation {
+    /// In a process of its own, even where the plugin belongs to the installation.
+    Process,
 }
 
 /// The kinds of representation that a technique may make, what it makes as a rule first.

@@ -94,6 +94,12 @@ impl Outputs {
         Ok(Some((buffer.as_mut_ptr(), buffer.len())))
     }
 
+    /// A buffer that is lent.
+    #[cfg(unix)]
+    pub(crate) fn buffer_mut(&mut self, weight: &str, component: &str) -> Option<&mut Buffer> {
+        self.buffers.get_mut(&(weight.to_owned(), component.to_owned()))
+    }
+
     /// Takes the buffers of a weight, checks them and keeps the weight.
     pub(crate) fn emit(
         &mut self,

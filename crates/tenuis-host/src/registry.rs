@@ -1,12 +1,14 @@
 //! The plugins that were found, and the techniques that could be loaded from them.
 
 use crate::binary;
+use crate::discover::{DiscoverOptions, Isolation};
 use crate::error::{LoadError, PluginError};
 use crate::library::{self, Loaded};
 use crate::lock::PluginLock;
 use crate::manifest::{MANIFEST_SUFFIX, Manifest};
 use crate::schema::OptionsSchema;
 use crate::technique::Technique;
+use crate::worker::IsolatedPlugin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ pub struct PluginEntry {
     manifest: Option<Manifest>,
     hash: Option<String>,
     abi_minor: Option<u32>,
+    isolated: bool,
     techniques: Vec<Technique>,
     error: Option<LoadError>,
 }
@@ -68,6 +71,11 @@ impl PluginEntry {
         self.hash.as_deref()
     }
 
+    /// Whether its code runs, or was to run, in processes of its own.
+    pub const fn is_isolated(&self) -> bool {
+        self.isolated
+    }
+
     /// The techniques that it provides; empty where it was not loaded.
     pub fn techniques(&self) -> &[Technique] {
         &self.techniques
@@ -93,7 +101,7 @@ pub struct PluginRegistry {
 }
 
 impl PluginRegistry {
-    /// Loads the plugins of the given directories, and of nowhere else. A path may also name a library or a
+    /// Loads the plugins of the given directories into this process, and those of nowhere else. A path may also name a library or a
     /// manifest; a name without a directory is looked up in no search path.
     ///
     /// A plugin that cannot be loaded becomes an entry with an error. Where two provide a technique of the same
@@ -102,6 +110,18 @@ impl PluginRegistry {
     /// # Errors
     /// [`LoadError::Path`] for a path that does not exist or cannot be read.
     pub fn discover(paths: &[PathBuf]) -> Result<Self, LoadError> {
+        Self::discover_with(
+            paths,
+            &DiscoverOptions { isolation: Isolation::InProcess, ..DiscoverOptions::default() },
+        )
+    }
+
+    /// As [`discover`](Self::discover), but says which plugins run in processes of their own. Of these no code runs in this
+    /// process, not even to find out what they provide.
+    ///
+    /// # Errors
+    /// As [`discover`](Self::discover).
+    pub fn discover_with(paths: &[PathBuf], options: &DiscoverOptions) -> Result<Self, LoadError> {
         let mut registry = Self::default();
         let mut seen = BTreeSet::new();
         for given in paths {
@@ -113,7 +133,7 @@ impl PluginRegistry {
             registry.searched.push(path);
             for (library, manifest_path) in candidates {
                 if seen.insert(library.clone()) {
-                    let entry = registry.load(library, manifest_path);
+                    let entry = registry.load(library, manifest_path, options);
                     registry.add(entry);
                 }
             }
@@ -178,17 +198,18 @@ impl PluginRegistry {
         reason
     }
 
-    fn load(&self, library: PathBuf, manifest_path: PathBuf) -> PluginEntry {
+    fn load(&self, library: PathBuf, manifest_path: PathBuf, options: &DiscoverOptions) -> PluginEntry {
         let mut entry = PluginEntry {
             library,
             manifest_path,
             manifest: None,
             hash: None,
             abi_minor: None,
+            isolated: false,
             techniques: Vec::new(),
             error: None,
         };
-        if let Err(error) = self.fill(&mut entry) {
+        if let Err(error) = self.fill(&mut entry, options) {
             entry.techniques.clear();
             entry.error = Some(error);
         }
@@ -196,7 +217,7 @@ impl PluginRegistry {
     }
 
     /// The steps in an order in which no code runs before everything that can be known without it is checked.
-    fn fill(&self, entry: &mut PluginEntry) -> Result<(), LoadError> {
+    fn fill(&self, entry: &mut PluginEntry, options: &DiscoverOptions) -> Result<(), LoadError> {
         let library = entry.library.clone();
         if !entry.manifest_path.exists() {
             return Err(LoadError::NoManifest { library, manifest: entry.manifest_path.clone() });
@@ -215,7 +236,15 @@ impl PluginRegistry {
         }
         binary::inspect(&library, &bytes)?;
         drop(bytes);
-        let Loaded { abi_minor, techniques } = library::open(&library)?;
+        entry.isolated = options.isolates(&library, &manifest);
+        let Loaded { abi_minor, techniques } = if entry.isolated {
+            let no_worker = || LoadError::NoWorker { library: library.clone() };
+            let program = options.worker.as_ref().ok_or_else(no_worker)?;
+            IsolatedPlugin::load(&library, &hash, program, &options.limits)
+                .map_err(|fault| LoadError::Worker { library: library.clone(), fault: Box::new(fault) })?
+        } else {
+            library::open(&library)?
+        };
         entry.abi_minor = Some(abi_minor);
         let found: Vec<String> = techniques.iter().map(|t| t.id.clone()).collect();
         let sorted = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
@@ -268,7 +297,7 @@ impl PluginRegistry {
 }
 
 /// Library and manifest of everything in a directory that is one or the other, by name.
-fn candidates_in(directory: &Path) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
+pub(crate) fn candidates_in(directory: &Path) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
     let mut stems = BTreeSet::new();
     for file in directory.read_dir()? {
         let file = file?.file_name();

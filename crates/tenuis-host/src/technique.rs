@@ -5,7 +5,7 @@ use crate::error::PluginError;
 use crate::events::HostEvents;
 use crate::instance::Instance;
 use crate::job::Job;
-use crate::library::TechniqueTable;
+use crate::library::{Functions, TechniqueTable};
 use crate::manifest::Produces;
 use crate::model::ModelJob;
 use crate::schema::{OptionsSchema, SchemaProblem};
@@ -188,12 +188,12 @@ impl Technique {
 
     /// What it works on.
     pub fn scope(&self) -> Scope {
-        if self.inner.table.raw.scope == abi::TN_SCOPE_MODEL { Scope::Model } else { Scope::Group }
+        if self.inner.table.scope == abi::TN_SCOPE_MODEL { Scope::Model } else { Scope::Group }
     }
 
     /// What it asks for and promises.
     pub fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.inner.table.raw.caps)
+        Capabilities::new(self.inner.table.caps)
     }
 
     /// The representation kinds of its own.
@@ -220,6 +220,11 @@ impl Technique {
     /// The blake3 of that library, in hex.
     pub fn plugin_hash(&self) -> &str {
         &self.inner.hash
+    }
+
+    /// Whether its code runs in processes of its own.
+    pub fn is_isolated(&self) -> bool {
+        matches!(self.inner.table.functions, Functions::Worker(_))
     }
 
     /// Checks options against the schema.

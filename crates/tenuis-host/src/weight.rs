@@ -2,15 +2,19 @@
 
 #![expect(unsafe_code, reason = "calls the plugin's decode function")]
 
-use crate::library::TechniqueTable;
+use crate::library::{Functions, TechniqueTable};
 use crate::views::Arena;
 use serde_json::Value;
 use std::any::Any;
 use std::mem::size_of;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tenuis_abi::{TN_OK, tn_err, tn_str, tn_tensor, tn_weight};
 use tenuis_core::{Codec, Component, Components, Representation, Weight, WeightError};
+
+/// The number of the next weight.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// A weight whose kind belongs to a plugin: the components as they are, decoded row by row by the plugin's `decode`.
 ///
@@ -19,6 +23,8 @@ use tenuis_core::{Codec, Component, Components, Representation, Weight, WeightEr
 #[derive(Clone, Debug)]
 pub struct PluginWeight {
     table: Arc<TechniqueTable>,
+    /// Tells weights apart; from 1.
+    number: u64,
     kind: &'static str,
     descriptor: Value,
     descriptor_text: String,
@@ -62,9 +68,6 @@ impl Representation for PluginWeight {
         assert!(rows.end <= out_features && out.len() == rows.len() * in_features, "rows {rows:?}");
         let failed =
             |problem: String| WeightError::Descriptor { descriptor: self.descriptor_text.clone(), problem };
-        let Some(decode) = self.table.raw.decode else {
-            return Err(failed(format!("technique {:?} has no decode function", self.table.id)));
-        };
         let mut arena = Arena::default();
         let components: Vec<*const tn_tensor> = self
             .components
@@ -85,16 +88,25 @@ impl Representation for PluginWeight {
         };
         // What the plugin leaves out must not pass for a value.
         out.fill(f32::NAN);
-        let mut error = tn_err::default();
-        // SAFETY: the view and what it refers to live in `weight`, `arena` and `self` until the call is over; `out`
-        // holds rows × in_features values; the ABI allows `decode` on any thread.
-        let status = unsafe {
-            decode(&raw const weight, rows.start as u64, rows.len() as u64, out.as_mut_ptr(), &raw mut error)
+        let decoded = match &self.table.functions {
+            Functions::Here(raw) => match raw.decode {
+                Some(decode) => {
+                    let (row, count) = (rows.start as u64, rows.len() as u64);
+                    let mut error = tn_err::default();
+                    // SAFETY: the view and what it refers to live in `weight`, `arena` and `self` until the call is
+                    // over; `out` holds rows × in_features values; the ABI allows `decode` on any thread.
+                    let status =
+                        unsafe { decode(&raw const weight, row, count, out.as_mut_ptr(), &raw mut error) };
+                    if status == TN_OK { Ok(()) } else { Err(error.message()) }
+                }
+                None => Err("it has no decode function".to_owned()),
+            },
+            Functions::Worker(plugin) => {
+                plugin.decode(&self.table.id, self.number, &weight, rows.start as u64, out)
+            }
         };
-        if status == TN_OK {
-            return Ok(());
-        }
-        Err(failed(format!("technique {:?} cannot decode it: {}", self.table.id, error.message())))
+        decoded
+            .map_err(|problem| failed(format!("technique {:?} cannot decode it: {problem}", self.table.id)))
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -121,6 +133,7 @@ impl Codec for PluginCodec {
     ) -> Result<Weight, WeightError> {
         let weight = PluginWeight {
             table: Arc::clone(&self.table),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             kind: self.kind,
             descriptor_text: descriptor.to_string(),
             descriptor: descriptor.clone(),

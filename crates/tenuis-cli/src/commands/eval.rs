@@ -79,8 +79,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         )));
     }
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
-    let measure =
-        super::measure::request(&args.resources, &plugin_dirs::directories(&args.work.plugins), args.full)?;
+    let measure = super::measure::request(&args.resources, &args.work.plugins, args.full)?;
     let weights = args.weights.as_deref().map_or(Ok(Weights::default()), weights)?;
     let business =
         args.business.iter().map(|text| text.parse().map_err(Failure::from)).collect::<Result<_, _>>()?;

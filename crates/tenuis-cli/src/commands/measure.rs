@@ -1,13 +1,12 @@
 //! `tenuis measure`, and what it shares with `tenuis eval`.
 
 use super::print;
-use crate::args::{MeasureArgs, ResourceArgs};
+use crate::args::{MeasureArgs, PluginDirArgs, ResourceArgs};
 use crate::exit::{Code, Failure};
 use crate::plugin_dirs;
 use crate::progress::Terminal;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tenuis_eval::NoiseVerdict;
 use tenuis_eval::memory::Probe;
@@ -22,7 +21,7 @@ const SWEPT_PROMPT: usize = 1024;
 
 pub(crate) fn run(args: &MeasureArgs) -> Result<(), Failure> {
     let (_plugins, codecs) = plugin_dirs::load(&args.plugins)?;
-    let request = request(&args.resources, &plugin_dirs::directories(&args.plugins), false)?;
+    let request = request(&args.resources, &args.plugins, false)?;
     let observer: Arc<dyn Observer> = Arc::new(Terminal::new());
     let target = match &args.target {
         Some(target) => target.clone(),
@@ -39,7 +38,7 @@ pub(crate) fn run(args: &MeasureArgs) -> Result<(), Failure> {
 /// What is to be measured; `everything` turns on what is off by default.
 pub(crate) fn request(
     args: &ResourceArgs,
-    plugin_dirs: &[PathBuf],
+    plugins: &PluginDirArgs,
     everything: bool,
 ) -> Result<MeasureRequest, Failure> {
     let lengths = args.speed_lengths.as_deref().map(lengths).transpose()?;
@@ -54,7 +53,7 @@ pub(crate) fn request(
     };
     Ok(MeasureRequest {
         speed: (args.speed_repeats != Some(0)).then_some(speed),
-        memory: if args.no_memory { None } else { Some(memory_probe(plugin_dirs)?) },
+        memory: if args.no_memory { None } else { Some(memory_probe(plugins)?) },
         starts: !args.no_cold_start,
     })
 }
@@ -68,14 +67,12 @@ fn lengths(text: &str) -> Result<(usize, usize), Failure> {
 }
 
 /// How this very program measures memory in a child of itself.
-fn memory_probe(plugin_dirs: &[PathBuf]) -> Result<MemoryProbe, Failure> {
+fn memory_probe(plugins: &PluginDirArgs) -> Result<MemoryProbe, Failure> {
     let program = std::env::current_exe().map_err(|e| {
         Failure::usage(format!("cannot find this program's own path ({e}); pass --no-memory"))
     })?;
     let mut empty = vec!["probe-memory".into()];
-    for dir in plugin_dirs {
-        empty.extend(["--plugin-dir".into(), dir.clone().into_os_string()]);
-    }
+    empty.extend(plugin_dirs::arguments(plugins));
     Ok(MemoryProbe { probe: Probe { program, empty: empty.clone() }, prefix: empty })
 }
 

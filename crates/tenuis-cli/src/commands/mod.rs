@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod measure;
 pub(crate) mod metrics;
+pub(crate) mod plugin_worker;
 pub(crate) mod plugins;
 pub(crate) mod probe;
 pub(crate) mod ratings;

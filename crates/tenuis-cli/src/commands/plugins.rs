@@ -5,11 +5,13 @@ use crate::args::{PluginDirArgs, PluginsAction, PluginsArgs};
 use crate::exit::{Code, Failure};
 use crate::plugin_dirs;
 use comfy_table::{Table, presets};
-use tenuis_orchestrator::plugin::Technique;
+use std::path::Path;
+use tenuis_orchestrator::plugin::{PluginLock, Technique};
 
 pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
     match &args.action {
         PluginsAction::List { plugins } => list(plugins),
+        PluginsAction::Lock { dir } => lock(dir),
         PluginsAction::Schema { technique, plugins } => schema(plugins, technique),
     }
 }
@@ -21,6 +23,7 @@ fn list(dirs: &PluginDirArgs) -> Result<(), Failure> {
         "plugin",
         "version",
         "techniques",
+        "runs in",
         "library",
     ]);
     for plugin in registry.plugins() {
@@ -32,6 +35,7 @@ fn list(dirs: &PluginDirArgs) -> Result<(), Failure> {
             plugin.name().to_owned(),
             plugin.version().unwrap_or("–").to_owned(),
             techniques,
+            if plugin.is_isolated() { "a process of its own" } else { "this process" }.to_owned(),
             plugin.library().display().to_string(),
         ]);
     }
@@ -42,6 +46,15 @@ fn list(dirs: &PluginDirArgs) -> Result<(), Failure> {
         return print(&format!("no plugins found (searched: {searched})\n"));
     }
     print(&format!("{table}\nsearched: {searched}\n"))
+}
+
+/// Pins what is there.
+fn lock(dir: &Path) -> Result<(), Failure> {
+    let lock = PluginLock::pinning(dir)?;
+    lock.write()?;
+    let names: Vec<&str> = lock.names().collect();
+    let pinned = if names.is_empty() { "no plugin".to_owned() } else { names.join(", ") };
+    print(&format!("{}: pins {pinned}\n", lock.path().display()))
 }
 
 fn schema(dirs: &PluginDirArgs, id: &str) -> Result<(), Failure> {

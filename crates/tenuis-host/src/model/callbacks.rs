@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use tenuis_abi::{TN_INVALID, read_text, tn_err, tn_str};
 
 /// A configuration may hold a label for each of very many classes, and no more than that.
-const CONFIG_LIMIT: u64 = 64 << 20;
+pub(crate) const CONFIG_LIMIT: u64 = 64 << 20;
 
 /// Does something under a name; where it is refused, the reason is remembered for that name.
 fn under(

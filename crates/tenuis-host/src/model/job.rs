@@ -1,12 +1,11 @@
 //! A running technique of scope model.
 
-#![expect(unsafe_code, reason = "calls the functions of a plugin")]
-
+use crate::call::Call;
 use crate::error::{OutputProblem, PluginError};
 use crate::instance::Instance;
 use crate::model::view::ModelView;
 use crate::model::{ModelInput, ModelOutput, ModelOutputs};
-use crate::technique::{Scope, Statistics, Technique};
+use crate::technique::{Statistics, Technique};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -60,13 +59,7 @@ impl ModelJob {
     /// # Errors
     /// [`PluginError::Failed`] where the plugin cannot say.
     pub fn statistics(&mut self) -> Result<Statistics, PluginError> {
-        let Some(ask) = self.technique().table().raw.model_statistics else {
-            return Ok(Statistics::default());
-        };
-        // SAFETY: the state is that of `create`.
-        let wanted =
-            self.0.ask("model_statistics", |state, wanted, err| unsafe { ask(state, wanted, err) })?;
-        Ok(Statistics::new(wanted.unwrap_or_default()))
+        Ok(Statistics::new(self.0.ask(Call::ModelStatistics)?.unwrap_or_default()))
     }
 
     /// The peak of RAM in bytes that [`run`](Self::run) would take beside the checkpoints; `None` where the plugin does
@@ -75,11 +68,12 @@ impl ModelJob {
     /// # Errors
     /// [`PluginError::Input`] as `run`, [`PluginError::Failed`] where the plugin cannot take the model.
     pub fn estimate(&mut self, input: &ModelInput<'_>) -> Result<Option<u64>, PluginError> {
-        let Some(estimate) = self.technique().table().raw.model_estimate else { return Ok(None) };
+        if !self.technique().table().estimates {
+            return Ok(None);
+        }
         let view = ModelView::new(self.technique(), input, self.0.context())?;
-        // SAFETY: the view lives until the call is over.
-        self.0
-            .ask("model_estimate", |state, bytes, err| unsafe { estimate(state, view.as_ptr(), bytes, err) })
+        // The view lives until the call is over.
+        self.0.ask(Call::ModelEstimate(view.as_ptr()))
     }
 
     /// Works on a checkpoint.
@@ -91,16 +85,13 @@ impl ModelJob {
     #[expect(clippy::needless_pass_by_value, reason = "as Job::run: what is given is used up")]
     pub fn run(&mut self, input: ModelInput<'_>) -> Result<ModelOutput, PluginError> {
         let id = self.technique().id().to_owned();
-        let Some(run) = self.technique().table().raw.model_run else {
-            return Err(PluginError::Scope { technique: id, scope: "none", asked: Scope::Model.name() });
-        };
         let context = Arc::clone(self.0.context());
         let view = ModelView::new(self.technique(), &input, &context)?;
         let outputs =
             ModelOutputs::new(Arc::clone(&input.student), input.teacher.clone(), self.0.next_seed());
         let (result, outputs) = context.with_model(outputs, input.eval_loss, || {
-            // SAFETY: the view lives until the call is over.
-            self.0.call("model_run", |state, err| unsafe { run(state, view.as_ptr(), err) })
+            // The view lives until the call is over.
+            self.0.call(Call::ModelRun(view.as_ptr()))
         });
         let (metrics, log) = context.take_reported();
         let bad = |(weight, problem): (String, OutputProblem)| PluginError::Output {
@@ -115,7 +106,7 @@ impl ModelJob {
             return Err(PluginError::Poisoned { technique: id });
         };
         match result {
-            Ok(()) => {}
+            Ok(_) => {}
             // The plugin gave up because of something that we refused: our reason is the better one.
             Err(failed @ PluginError::Failed { .. }) => {
                 return Err(outputs.take_refusal().map_or(failed, bad));

@@ -9,6 +9,8 @@ mod view;
 pub use job::ModelJob;
 pub use tokens::{TokenSequences, TokenSource};
 
+#[cfg(unix)]
+pub(crate) use callbacks::{CONFIG_LIMIT, eval_loss};
 pub(crate) use callbacks::{emit_copy, emit_tensor, emit_weight, remove, retract, set_config};
 pub(crate) use outputs::ModelOutputs;
 

@@ -94,6 +94,12 @@ impl ModelOutputs {
         Ok(Some((buffer.as_mut_ptr(), buffer.len())))
     }
 
+    /// A buffer that is lent.
+    #[cfg(unix)]
+    pub(crate) fn buffer_mut(&mut self, name: &str, component: &str) -> Option<&mut Buffer> {
+        self.buffers.get_mut(&(name.to_owned(), component.to_owned()))
+    }
+
     /// Takes the buffer of a tensor, checks it and keeps the tensor.
     pub(crate) fn emit_tensor(&mut self, name: &str) -> Result<(), OutputProblem> {
         let tensor = self.take("", name)?;

@@ -195,6 +195,16 @@ enum How {
     Fail,
     /// Waits for the cancel flag.
     Wait,
+    /// Writes to an address that is nobody's.
+    Segfault,
+    /// Aborts its process.
+    Abort,
+    /// Ends its process as if all were well.
+    Exit,
+    /// Sleeps, and asks for nothing.
+    Hang,
+    /// Takes 64 GiB.
+    Memory,
 }
 
 impl GroupTechnique for Misbehave {
@@ -268,6 +278,13 @@ impl GroupTechnique for Misbehave {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
+            #[expect(unsafe_code, reason = "the fault that no language feature contains")]
+            // SAFETY: none; that is the point.
+            How::Segfault => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) },
+            How::Abort => std::process::abort(),
+            How::Exit => std::process::exit(0),
+            How::Hang => std::thread::sleep(Duration::from_mins(1)),
+            How::Memory => values.reserve(16 << 30),
             How::Nothing | How::PanicEarly | How::PanicInDrop => {}
         }
         let tensor = Tensor::from_f32(DType::F32, shape, &values)?;

@@ -1,6 +1,7 @@
 //! Model techniques: what they are given arrives, what they hand back is checked, and faults stay contained.
 
-use crate::support::{Site, dense, fixture, manifest_of};
+use super::fixture;
+use crate::support::{Site, dense, manifest_of};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,13 @@ fn a_model_with_everything_arrives_whole() {
         input
     };
     // norm 4, drop 2, ids 1, dense 6, packed 2 words, 2 scales and 2 extents.
-    assert_eq!(job.estimate(&input()).unwrap(), Some(4 * (4 + 2 + 1 + 6 + 2 + 2 + 2)));
+    let estimate = job.estimate(&input()).unwrap();
+    let own = 4 * (4 + 2 + 1 + 6 + 2 + 2 + 2);
+    // A worker is given a copy of the checkpoints, which counts.
+    assert!(
+        if technique.is_isolated() { estimate > Some(own) } else { estimate == Some(own) },
+        "{estimate:?}"
+    );
     let output = job.run(input()).unwrap();
 
     let names: Vec<&str> = output.tensors.keys().map(String::as_str).collect();
