@@ -234,7 +234,7 @@ fn tasks_stand_beside_perplexity() {
     fails(&["no/such.jsonl"], 3, &["no/such.jsonl"]);
 }
 
-/// Stages compose: the second works on what the first wrote, and its intermediate checkpoint is removed.
+/// Stages compose: the second works on what the first wrote, whose checkpoint lies in the store alone.
 #[test]
 fn two_stages_in_a_row() {
     let fixture = Fixture::new("qwen3");
@@ -259,7 +259,9 @@ fn two_stages_in_a_row() {
         assert_eq!(linear["representation"]["kind"], expected, "{}", linear["name"]);
     }
     let left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|n| n.to_string_lossy().contains("stage")), "{left:?}");
+    // But for the store, which later runs look into.
+    let stages = left.iter().filter(|n| n.to_string_lossy().contains("stage") && *n != ".stages");
+    assert_eq!(stages.count(), 0, "{left:?}");
 }
 
 /// The reference perplexities of transformers 5.23 in f32, and what the issue promises of each candidate.
@@ -272,7 +274,11 @@ fn tiny1m_agrees_with_transformers() {
     let before = snapshot(&model);
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("out");
-    let more = ["--seq-len", "128", "--max-tokens", "51200", "--speed-repeats", "1"];
+    // All that is built in but the student, whose training has tests of its own.
+    let mut more = vec!["--seq-len", "128", "--max-tokens", "51200", "--speed-repeats", "1"];
+    for name in ["f16", "int8-rtn", "int4-rtn", "int4-gptq"] {
+        more.extend(["--recipe", name]);
+    }
     let (_, report) = eval(&model, &data, &calib, &out, &more);
     let quality = &report["baseline"]["quality"]["perplexity"];
     assert_eq!((quality["tokens"].as_u64(), quality["windows"].as_u64()), (Some(51_200), Some(400)));
@@ -298,7 +304,6 @@ fn all_windows_agree_with_transformers() {
     for (name, seq_len, max_tokens, expected) in [
         ("tiny1m", "128", "400000", 5.888_674),
         ("tiny1m", "256", "51200", 4.748_661),
-        ("stories260k", "128", "400000", 5.364_121),
         ("stories260k", "128", "51200", 5.462_746),
     ] {
         let root = tempfile::tempdir().unwrap();

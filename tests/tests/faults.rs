@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
-use tenuis_tests::cli::{Run, command, plugin_dir, snapshot, tenuis};
+use tenuis_tests::cli::{Run, command, plugin_dir, program, snapshot, tenuis};
 use tenuis_tests::fixture::Fixture;
 
 const INPUT: i32 = 3;
@@ -175,6 +175,43 @@ fn fault_16_activations_that_overflow() {
     let gptq = recipe(&fixture, "name = \"x\"\n[[stages]]\ntechnique = \"gptq\"\n");
     eval(&fixture, &["--recipe", &gptq, "--calib", fixture.calib.to_str().unwrap()])
         .failed_with(NUMERICAL, &["block", "not finite"]);
+}
+
+/// A disk that takes no more: a limit on the size of files, which fails the write as a full disk does.
+#[cfg(unix)]
+#[test]
+fn fault_17_no_room_on_the_disk() {
+    let fixture = Fixture::new("llama_linear_headdim");
+    let recipe = rtn(&fixture);
+    let out = fixture.path("out");
+    let mut arguments = vec!["-c".to_owned(), "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"".to_owned()];
+    arguments.push(program().to_str().unwrap().to_owned());
+    let (model, target) = (fixture.model.to_str().unwrap(), out.to_str().unwrap());
+    for argument in ["compress", "--model", model, "--recipe", &recipe, "--out", target] {
+        arguments.push(argument.to_owned());
+    }
+    let run = || -> Run {
+        let mut command = std::process::Command::new("sh");
+        command.args(&arguments).env("TENUIS_PLUGIN_DIR", plugin_dir()).output().unwrap().into()
+    };
+    run().failed_with(OUTPUT, &["cannot write", "too large"]);
+    assert!(!out.exists());
+    let temporary = |dir: &Path| -> Vec<String> {
+        let names = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().file_name());
+        names.map(|n| n.to_string_lossy().into_owned()).filter(|n| n.contains("tenuis-tmp")).collect()
+    };
+    assert_eq!(temporary(&fixture.path(".out.stages")), Vec::<String>::new(), "what was begun is removed");
+    // With room again the same command ends well.
+    arguments[1] = "exec \"$0\" \"$@\"".to_owned();
+    let _ = Run::from(
+        std::process::Command::new("sh")
+            .args(&arguments)
+            .env("TENUIS_PLUGIN_DIR", plugin_dir())
+            .output()
+            .unwrap(),
+    )
+    .succeeded();
+    assert!(out.exists());
 }
 
 #[test]

@@ -342,3 +342,32 @@ fn gates_of_a_compression_need_a_text_of_their_own() {
     let arguments = ["compress", "--model", &model, "--recipe", &recipe, "--out", &out, "--gate-data", &data];
     tenuis(&arguments).failed_with(4, &["wrong.toml:2", "kl_meen"]);
 }
+
+/// A name of the hub is looked up in the cache of downloads, whose snapshots are links, and nothing is downloaded.
+#[cfg(unix)]
+#[test]
+fn models_are_found_by_name() {
+    let fixture = Fixture::new(FIXTURE);
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let home = fixture.path("hf");
+    let repository = home.join("hub/models--org--tiny");
+    let snapshot = repository.join("snapshots").join(commit);
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(repository.join("blobs")).unwrap();
+    fs::create_dir_all(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs/main"), commit).unwrap();
+    for (index, file) in ["config.json", "model.safetensors", "tokenizer.json"].iter().enumerate() {
+        fs::copy(fixture.model.join(file), repository.join("blobs").join(index.to_string())).unwrap();
+        std::os::unix::fs::symlink(format!("../../blobs/{index}"), snapshot.join(file)).unwrap();
+    }
+    let inspect = |name: &str| -> Run {
+        let mut command = command();
+        command.env("HF_HOME", &home).env_remove("HF_HUB_CACHE").args(["inspect", name]);
+        run(command)
+    };
+    for name in ["org/tiny", "org/tiny@main", "org/tiny@0123456"] {
+        assert!(inspect(name).succeeded().stdout.contains("llama"), "{name}");
+    }
+    inspect("org/tiny@v2").failed_with(3, &["org/tiny", "v2"]);
+    inspect("org/none").failed_with(3, &["org/none", "download"]);
+}

@@ -63,6 +63,15 @@ enum Task {
     /// Compress with one recipe, without evaluation (`tenuis compress`)
     #[command(disable_help_flag = true)]
     Compress(Rest),
+    /// Choose a technique for every Linear within a budget (`tenuis allocate`)
+    #[command(disable_help_flag = true)]
+    Allocate(Rest),
+    /// Check, explain and list recipes (`tenuis recipe`)
+    #[command(disable_help_flag = true)]
+    Recipe(Rest),
+    /// Show what was run (`tenuis runs`)
+    #[command(disable_help_flag = true)]
+    Runs(Rest),
     /// Write a checkpoint in the format of another program (`tenuis export`)
     #[command(disable_help_flag = true)]
     Export(Rest),
@@ -184,6 +193,9 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Eval(rest) => tenuis(Some("eval"), rest),
         Task::Measure(rest) => tenuis(Some("measure"), rest),
         Task::Compress(rest) => tenuis(Some("compress"), rest),
+        Task::Allocate(rest) => tenuis(Some("allocate"), rest),
+        Task::Recipe(rest) => tenuis(Some("recipe"), rest),
+        Task::Runs(rest) => tenuis(Some("runs"), rest),
         Task::Export(rest) => tenuis(Some("export"), rest),
         Task::Inspect(rest) => tenuis(Some("inspect"), rest),
         Task::Generate(rest) => tenuis(Some("generate"), rest),

@@ -1,6 +1,6 @@
 //! `tenuis compress`.
 
-use super::{compress_options, locate, open, planned, print, recipe};
+use super::{compress_options, open, planned, print, recipe};
 use crate::args::CompressArgs;
 use crate::detach::detach;
 use crate::exit::Failure;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &CompressArgs) -> Result<(), Failure> {
     }
     let recipe = recipe(&args.recipe)?;
     let (plugins, codecs) = plugin_dirs::load(&args.work.plugins)?;
-    let model = open(&locate(&args.model)?, &codecs)?;
+    let model = open(&args.model, &codecs)?;
     let calibration = match &args.calib {
         Some(path) => {
             let tokenizer = Tokenizer::from_checkpoint(model.checkpoint(), model.spec().vocab)?;

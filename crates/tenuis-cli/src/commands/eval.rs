@@ -41,6 +41,7 @@ pub(crate) fn run(mut args: EvalArgs) -> Result<(), Failure> {
         .iter()
         .map(|text| text.parse().map_err(Failure::usage))
         .collect::<Result<_, _>>()?;
+    args.compare = args.compare.iter().map(|path| locate(path)).collect::<Result<_, _>>()?;
     let model = match args.model.take() {
         Some(model) => locate(&model)?,
         None if args.compare.len() > 1 => args.compare.remove(0),

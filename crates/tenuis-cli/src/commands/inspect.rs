@@ -128,7 +128,11 @@ fn as_text(model: &Model, linears: &[Linear], args: &InspectArgs) -> String {
     );
     let verified = if args.verify { ", verified" } else { "" };
     let manifest = if checkpoint.manifest().is_some() { "written by tenuis" } else { "no manifest" };
-    let _ = writeln!(text, "  {manifest}{verified}\n");
+    let _ = writeln!(text, "  {manifest}{verified}");
+    for step in lineage(checkpoint) {
+        let _ = writeln!(text, "  {step}");
+    }
+    text.push('\n');
 
     let mut kinds: BTreeMap<String, (usize, u64, u64, u64)> = BTreeMap::new();
     for linear in linears {
@@ -181,4 +185,21 @@ fn numbers<const N: usize>(headings: [&str; N]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// How a checkpoint came about, a line for each step from its origin, as its manifest says.
+fn lineage(checkpoint: &Checkpoint) -> Vec<String> {
+    let steps = checkpoint.manifest().and_then(|m| m.provenance.get("lineage")).and_then(Value::as_array);
+    let text = |step: &Value, key: &str| step.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let line = |step: &Value| {
+        let hash: String = text(step, "checkpoint").chars().take(16).collect();
+        match step.get("origin") {
+            Some(_) => format!("from {} ({hash})", text(step, "origin")),
+            None => {
+                let options = step.get("options").map(ToString::to_string).unwrap_or_default();
+                format!("by {} {} {options} ({hash})", text(step, "technique"), text(step, "version"))
+            }
+        }
+    };
+    steps.into_iter().flatten().map(line).collect()
 }

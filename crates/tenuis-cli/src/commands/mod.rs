@@ -36,7 +36,7 @@ use tenuis_orchestrator::{CompressOptions, LoadedRecipe, builtin_recipes};
 
 /// Opens a model, printing what is odd about its files.
 fn open(dir: &Path, codecs: &CodecRegistry) -> Result<Model, Failure> {
-    let checkpoint = Checkpoint::open(dir)?;
+    let checkpoint = Checkpoint::open(&locate(dir)?)?;
     for warning in checkpoint.warnings() {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }

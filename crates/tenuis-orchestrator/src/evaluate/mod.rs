@@ -97,6 +97,18 @@ impl EvalRequest {
         self.search.is_some() || self.recipes.iter().any(gated)
     }
 
+    /// How speed is measured: with the lengths of the scenario that is searched for, as far as the model has positions for
+    /// them and nothing else was asked for.
+    fn lengths(&self, model: &Model) -> MeasureRequest {
+        let mut measure = self.measure.clone();
+        if let (Some(search), Some(speed)) = (&self.search, &mut measure.speed) {
+            let (prompt, output) = (search.scenario.prompt_tokens, search.scenario.output_tokens);
+            let fits = prompt + output <= model.spec().max_positions;
+            speed.lengths = speed.lengths.or(fits.then_some((prompt, output)));
+        }
+        measure
+    }
+
     /// What the ledger says of the run.
     fn details(&self) -> BTreeMap<String, String> {
         let recipes: Vec<&str> = self.recipes.iter().map(|loaded| loaded.recipe.name.as_str()).collect();
@@ -194,10 +206,11 @@ fn run(
     log: &mut RunLog,
 ) -> Result<Report, RunError> {
     let inputs = Inputs::open(request, codecs, observer.as_ref())?;
+    let measure = request.lengths(&inputs.model);
     let mut options = request.compress.clone();
     let store = options.store.get_or_insert_with(|| StageStore::at(request.out.join(STAGES))).clone();
     let gates = inputs.selection.as_ref().map(|(text, windows)| {
-        Gatekeeper::new(&inputs.model, text, *windows, &inputs.tasks, request.measure.clone())
+        Gatekeeper::new(&inputs.model, text, *windows, &inputs.tasks, measure.clone())
     });
     let workshop = Workshop::new(plugins, codecs, Arc::clone(observer), options).with_gates(gates.as_ref());
     for loaded in &request.recipes {
@@ -270,7 +283,7 @@ fn run(
         quality.business = business::measure(&request.business, dir)?;
     }
 
-    let measured = measure::resources(&request.measure, &subjects, &dirs, observer.as_ref())?;
+    let measured = resources(&measure, &subjects, &dirs, observer.as_ref())?;
     let mut machine = Machine::here();
     machine.noise = measured.noise;
 
@@ -315,7 +328,7 @@ fn run(
         protocol: Protocol {
             data: data.source(),
             calibration,
-            speed: request.measure.speed.is_some().then_some(measured.protocol),
+            speed: measure.speed.is_some().then_some(measured.protocol),
             compute_dtype: COMPUTE_DTYPE.to_owned(),
         },
         requirements: request.requirements.iter().map(|r| r.judge(&baseline, &entries)).collect(),

@@ -18,7 +18,7 @@ use tenuis_spec::LayerSpec;
 
 /// Hidden states beyond so many bytes are not kept: computing them again by running the text through the finished blocks
 /// takes less than the disk.
-const KEPT_HIDDEN: u64 = 1 << 30;
+const KEPT_HIDDEN: u64 = 256 << 20;
 /// What the names of directories with finished blocks begin with.
 const BLOCKS: &str = "blocks-";
 /// The same, with the hidden states behind a block.
