@@ -250,7 +250,7 @@ fn an_interrupted_run_saves_its_state() {
     let stderr = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(9), "{stderr}");
     assert!(stderr.contains("to go on from"), "{stderr}");
-    let saved = fs::read_dir(fixture.root.path())
+    let saved = fs::read_dir(fixture.path(".long.stages"))
         .unwrap()
         .flatten()
         .any(|e| e.path().join("train-state.safetensors").is_file());

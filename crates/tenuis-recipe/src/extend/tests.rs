@@ -171,7 +171,7 @@ fn what_cannot_be_inherited_is_told() {
         (
             format!("name = \"c\"\n[changes.gptq]\n{gptq}"),
             String::new(),
-            vec!["child.toml:2:10: key `changes`", "no `extends`"],
+            vec!["child.toml:2:2: key `changes`", "no `extends`"],
         ),
     ] {
         let (_dir, loaded) = open(&[("child.toml", &child), ("base.toml", &base)]);
