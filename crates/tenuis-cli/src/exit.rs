@@ -101,9 +101,6 @@ impl From<HubError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let code = match &error {
-            RunError::Allocate(AllocateError::Menu { .. }) => Code::Recipe,
-            RunError::Allocate(AllocateError::Solver(_)) => Code::Numerical,
-            RunError::Allocate(_) => Code::Usage,
             RunError::Checkpoint(e) => checkpoint_code(e),
             RunError::Storage(e) => storage_code(e),
             RunError::Model(e) => model_code(e),
@@ -113,7 +110,14 @@ impl From<RunError> for Failure {
             }
             RunError::NothingPassed { .. } => Code::Requirement,
             RunError::Eval(e) => eval_code(e),
-            RunError::Recipe(_) | RunError::DuplicateName { .. } | RunError::Gate { .. } => Code::Recipe,
+            RunError::Allocate(AllocateError::Menu { .. })
+            | RunError::Recipe(_)
+            | RunError::DuplicateName { .. }
+            | RunError::Gate { .. } => Code::Recipe,
+            RunError::Allocate(AllocateError::Solver(_))
+            | RunError::NonFiniteWeight { .. }
+            | RunError::NonFiniteActivations { .. }
+            | RunError::Statistics { .. } => Code::Numerical,
             RunError::Technique { .. }
             | RunError::Plugin(_)
             | RunError::NewConfig { .. }
@@ -128,7 +132,8 @@ impl From<RunError> for Failure {
             | RunError::Weight { .. }
             | RunError::Tensor { .. }
             | RunError::TooLittleCalibration { .. } => Code::Input,
-            RunError::NoCalibration { .. }
+            RunError::Allocate(_)
+            | RunError::NoCalibration { .. }
             | RunError::NoGateText { .. }
             | RunError::Scenario(_)
             | RunError::Preflight(_)
@@ -139,9 +144,6 @@ impl From<RunError> for Failure {
             | RunError::DuplicateTask { .. }
             | RunError::DuplicateText { .. } => Code::Usage,
             RunError::Paused { .. } | RunError::Cancelled => Code::Stopped,
-            RunError::NonFiniteWeight { .. }
-            | RunError::NonFiniteActivations { .. }
-            | RunError::Statistics { .. } => Code::Numerical,
             _ => Code::Internal,
         };
         Self::new(code, &error)

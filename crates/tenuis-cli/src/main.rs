@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
     }
     let result = match args.command {
-        Command::Eval(eval) => commands::eval::run(eval),
+        Command::Eval(eval) => commands::eval::run(*eval),
         Command::Measure(measure) => commands::measure::run(&measure),
         Command::Compress(compress) => commands::compress::run(&compress),
         Command::Allocate(allocate) => commands::allocate::run(&allocate),

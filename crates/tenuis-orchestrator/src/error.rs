@@ -29,7 +29,7 @@ pub enum RunError {
     Storage(#[from] StorageError),
     /// A model could not be run.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// A checkpoint could not be exported.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -53,7 +53,7 @@ pub enum RunError {
     Tokenizer(#[from] TokenizerError),
     /// A measurement could not be made.
     #[error(transparent)]
-    Eval(#[from] EvalError),
+    Eval(Box<EvalError>),
     /// Two harder texts would have one result.
     #[error(
         "two of the harder texts are called {name:?} (misspelt and long_context are taken); rename the file"
@@ -98,7 +98,7 @@ pub enum RunError {
         /// The technique.
         technique: String,
         /// What the plugin did.
-        source: PluginError,
+        source: Box<PluginError>,
     },
     /// A plugin could not be loaded or started.
     #[error(transparent)]
@@ -312,10 +312,10 @@ pub enum RunError {
     },
     /// A recipe would not fit into memory or onto the disk, or the machine cannot be probed.
     #[error(transparent)]
-    Preflight(#[from] tenuis_preflight::PreflightError),
+    Preflight(Box<tenuis_preflight::PreflightError>),
     /// A scenario cannot be applied.
     #[error(transparent)]
-    Scenario(tenuis_plan::scenario::ScenarioError),
+    Scenario(Box<tenuis_plan::scenario::ScenarioError>),
     /// The ledger of runs cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] tenuis_plan::ledger::LedgerError),
@@ -324,16 +324,34 @@ pub enum RunError {
     Cancelled,
 }
 
+impl From<ModelError> for RunError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<EvalError> for RunError {
+    fn from(error: EvalError) -> Self {
+        Self::Eval(Box::new(error))
+    }
+}
+
+impl From<tenuis_preflight::PreflightError> for RunError {
+    fn from(error: tenuis_preflight::PreflightError) -> Self {
+        Self::Preflight(Box::new(error))
+    }
+}
+
 impl RunError {
     /// Whether somebody asked the run to stop.
     pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancelled
-                | Self::Paused { .. }
-                | Self::Plugin(PluginError::Cancelled { .. })
-                | Self::Technique { source: PluginError::Cancelled { .. }, .. }
-        )
+        let plugin = match self {
+            Self::Cancelled | Self::Paused { .. } => return true,
+            Self::Plugin(error) => error,
+            Self::Technique { source, .. } => source,
+            _ => return false,
+        };
+        matches!(plugin, PluginError::Cancelled { .. })
     }
 
     /// Whether the error is one of what was tried, so that something else may go well: a technique that fails, numbers that

@@ -6,10 +6,12 @@ use crate::observer::Observer;
 use crate::store::StageStore;
 use crate::text::Text;
 use serde_json::json;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry};
 use tenuis_eval::Weights;
 use tenuis_eval::Windows;
@@ -37,7 +39,7 @@ pub struct Gatekeeper<'a> {
     pub tasks: &'a [Task],
     /// How speed and memory are measured where a condition is about them.
     pub measure: MeasureRequest,
-    baseline: Mutex<Option<(Needs, Beyond)>>,
+    baseline: RefCell<Option<(Needs, Beyond)>>,
 }
 
 impl std::fmt::Debug for Gatekeeper<'_> {
@@ -50,7 +52,7 @@ impl std::fmt::Debug for Gatekeeper<'_> {
 pub(crate) struct Measured {
     pub(crate) entry: Entry,
     pub(crate) windows: Vec<WindowScore>,
-    tasks: Arc<BTreeMap<String, Statistic<'static>>>,
+    tasks: Rc<BTreeMap<String, Statistic<'static>>>,
 }
 
 impl Measured {
@@ -80,7 +82,7 @@ impl<'a> Gatekeeper<'a> {
         tasks: &'a [Task],
         measure: MeasureRequest,
     ) -> Self {
-        Self { model, text, windows, tasks, measure, baseline: Mutex::new(None) }
+        Self { model, text, windows, tasks, measure, baseline: RefCell::new(None) }
     }
 
     /// Refuses conditions on what this gatekeeper does not measure.
@@ -190,15 +192,14 @@ impl<'a> Gatekeeper<'a> {
 
     /// What is known of the baseline beside its predictions, measured once.
     fn baseline(&self, needs: Needs, observer: &Arc<dyn Observer>) -> Result<Beyond, RunError> {
-        let mut kept = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, beyond)) = kept.as_ref()
+        if let Some((known, beyond)) = self.baseline.borrow().as_ref()
             && *known == needs
         {
             return Ok(beyond.clone());
         }
         let subject = Subject { name: "baseline", model: self.model };
         let beyond = self.beyond(subject, self.model.checkpoint().dir(), needs, observer)?;
-        *kept = Some((needs, beyond.clone()));
+        *self.baseline.borrow_mut() = Some((needs, beyond.clone()));
         Ok(beyond)
     }
 
@@ -226,7 +227,7 @@ impl<'a> Gatekeeper<'a> {
             checkpoint: dir.display().to_string(),
             size,
             scores,
-            statistics: Arc::new(statistics),
+            statistics: Rc::new(statistics),
             speed: found.speeds.into_iter().next().flatten(),
             memory: found.memories.into_iter().next().flatten(),
         })
@@ -239,7 +240,7 @@ struct Beyond {
     checkpoint: String,
     size: Size,
     scores: BTreeMap<String, TaskScore>,
-    statistics: Arc<BTreeMap<String, Statistic<'static>>>,
+    statistics: Rc<BTreeMap<String, Statistic<'static>>>,
     speed: Option<Speed>,
     memory: Option<Memory>,
 }

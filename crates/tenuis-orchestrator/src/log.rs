@@ -23,9 +23,9 @@ impl RunLog {
     /// [`RunError::Ledger`].
     pub fn begin(dir: &Path, details: BTreeMap<String, String>) -> Result<Self, RunError> {
         let ledger = Ledger::new(dir.join(LEDGER_FILE));
-        let names: std::collections::BTreeSet<String> =
-            ledger.read()?.entries.into_iter().map(|entry| entry.run).collect();
-        let number = (1..).find(|n| !names.contains(&format!("run-{n}"))).unwrap_or_default();
+        let entries = ledger.read()?.entries;
+        let numbers = entries.iter().filter_map(|entry| entry.run.strip_prefix("run-")?.parse::<u64>().ok());
+        let number = numbers.max().unwrap_or_default() + 1;
         let log = Self { ledger: Some((ledger, format!("run-{number}"))) };
         log.put(Event::Run { status: Status::Started, details })?;
         Ok(log)

@@ -32,7 +32,7 @@ impl Workshop<'_> {
         let checkpoint = model.checkpoint();
         let mut walk = 0..0;
         for (index, technique) in techniques.iter().enumerate() {
-            let mut shape = self.shape(model, loaded, index, technique)?;
+            let mut shape = shape(model, loaded, index, technique)?;
             if index >= walk.end {
                 walk = stage::walk(self, checkpoint, checkpoint, loaded, &techniques, index)?;
             }
@@ -42,8 +42,11 @@ impl Workshop<'_> {
         let stored = StoredWeights::from_checkpoint(checkpoint)?;
         let bytes_of = |module: &str| {
             let names = stored.tensor_names(checkpoint, module);
-            let bytes: u64 =
-                names.iter().filter_map(|name| checkpoint.info(name)).map(|info| info.bytes()).sum();
+            let bytes: u64 = names
+                .iter()
+                .filter_map(|name| checkpoint.info(name))
+                .map(tenuis_core::TensorInfo::bytes)
+                .sum();
             (bytes > 0).then_some(bytes)
         };
         let embedding = checkpoint.info(&format!("{}.weight", model.spec().embedding.name));
@@ -87,47 +90,47 @@ impl Workshop<'_> {
         }
         room
     }
+}
 
-    fn shape(
-        &self,
-        model: &Model,
-        loaded: &LoadedRecipe,
-        index: usize,
-        technique: &Technique,
-    ) -> Result<StageShape, RunError> {
-        let stage = &loaded.recipe.stages[index];
-        let options = Value::Object(stage.options.clone());
-        if technique.scope() == Scope::Model {
-            let job = technique.start_model(&options, 1, Arc::new(tenuis_host::NoEvents));
-            let statistics = job.and_then(|mut job| job.statistics())?;
-            let mut needs = Needs::default();
-            needs.hessian =
-                statistics.gram_attention() || statistics.gram_feed_forward() || statistics.gram_inputs();
-            needs.moments = statistics.moments() || statistics.block_similarity();
-            return Ok(StageShape::model(technique.id(), options).needs(needs));
-        }
-        let capabilities = technique.capabilities();
+/// A stage as its plan is made from.
+fn shape(
+    model: &Model,
+    loaded: &LoadedRecipe,
+    index: usize,
+    technique: &Technique,
+) -> Result<StageShape, RunError> {
+    let stage = &loaded.recipe.stages[index];
+    let options = Value::Object(stage.options.clone());
+    if technique.scope() == Scope::Model {
+        let job = technique.start_model(&options, 1, Arc::new(tenuis_host::NoEvents));
+        let statistics = job.and_then(|mut job| job.statistics())?;
         let mut needs = Needs::default();
-        needs.hessian = capabilities.needs_hessian();
-        needs.moments = capabilities.needs_moments();
-        needs.inputs = capabilities.needs_inputs();
-        needs.out_loss = capabilities.needs_out_loss();
-        needs.dense = capabilities.needs_dense();
-        needs.original = capabilities.needs_original();
-        needs.any_tensor = capabilities.any_tensor();
-        let targets = stage::check_targets(model, loaded, index, technique)?;
-        let spec = model.spec();
-        let mut modules: Vec<String> = Vec::new();
-        for (block, layer) in spec.layers.iter().enumerate() {
-            let linears = layer.linears().into_iter().map(|linear| linear.name);
-            modules.extend(linears.filter(|name| targets.in_block(block, name)));
-        }
-        if targets.head || (capabilities.any_tensor() && targets.outside(&spec.lm_head.name)) {
-            modules.push(spec.lm_head.name.clone());
-        }
-        Ok(StageShape::group(technique.id(), options)
-            .needs(needs)
-            .true_sequential(stage.true_sequential)
-            .targets(modules))
+        needs.hessian =
+            statistics.gram_attention() || statistics.gram_feed_forward() || statistics.gram_inputs();
+        needs.moments = statistics.moments() || statistics.block_similarity();
+        return Ok(StageShape::model(technique.id(), options).needs(needs));
     }
+    let capabilities = technique.capabilities();
+    let mut needs = Needs::default();
+    needs.hessian = capabilities.needs_hessian();
+    needs.moments = capabilities.needs_moments();
+    needs.inputs = capabilities.needs_inputs();
+    needs.out_loss = capabilities.needs_out_loss();
+    needs.dense = capabilities.needs_dense();
+    needs.original = capabilities.needs_original();
+    needs.any_tensor = capabilities.any_tensor();
+    let targets = stage::check_targets(model, loaded, index, technique)?;
+    let spec = model.spec();
+    let mut modules: Vec<String> = Vec::new();
+    for (block, layer) in spec.layers.iter().enumerate() {
+        let linears = layer.linears().into_iter().map(|linear| linear.name);
+        modules.extend(linears.filter(|name| targets.in_block(block, name)));
+    }
+    if targets.head || (capabilities.any_tensor() && targets.outside(&spec.lm_head.name)) {
+        modules.push(spec.lm_head.name.clone());
+    }
+    Ok(StageShape::group(technique.id(), options)
+        .needs(needs)
+        .true_sequential(stage.true_sequential)
+        .targets(modules))
 }

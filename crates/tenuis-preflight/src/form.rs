@@ -108,10 +108,7 @@ impl Form {
         let [outs, ins] = shape;
         let weights = outs as u64 * ins as u64;
         // What is dense is so many bytes wide; what is packed already is handled as if it were f16.
-        let width = match now.checked_div(weights) {
-            Some(width @ 2..=8) => width,
-            _ => 2,
-        };
+        let width = now.checked_div(weights).filter(|width| (2..=8).contains(width)).unwrap_or(2);
         let factors = |rank: Rank| rank.of(shape) as u64 * (outs + ins) as u64 * width;
         match self {
             Self::Same => now,
@@ -186,7 +183,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn bytes(technique: &str, options: Value, shape: [usize; 2], now: u64) -> u64 {
+    fn bytes(technique: &str, options: &Value, shape: [usize; 2], now: u64) -> u64 {
         let options = options.as_object().cloned().unwrap_or_default();
         Form::of(Method::of(technique), &options, 32).bytes(shape, now)
     }
@@ -196,7 +193,7 @@ mod tests {
     fn forms_have_the_bytes_of_their_formulas() {
         let shape = [4096, 4096];
         let weights = 16_777_216;
-        let of = |technique: &str, options: Value| bytes(technique, options, shape, 2 * weights);
+        let of = |technique: &str, options: Value| bytes(technique, &options, shape, 2 * weights);
         // Half a byte each, 4096·32 scales of two bytes, the shape.
         assert_eq!(of("gptq", json!({ "bits": 4, "group_size": 128 })), 8_388_608 + 262_144 + 16);
         assert_eq!(of("rtn", json!({})), 8_388_608 + 262_144 + 16, "the options' defaults");
@@ -219,7 +216,7 @@ mod tests {
     /// A form that would be larger than the weight is not taken.
     #[test]
     fn nothing_grows_that_the_techniques_would_leave() {
-        assert_eq!(bytes("wanda", json!({ "sparsity": 0.01 }), [8, 64], 1024), 1024);
-        assert_eq!(bytes("svd", json!({ "rank": 64 }), [64, 64], 8192), 8192);
+        assert_eq!(bytes("wanda", &json!({ "sparsity": 0.01 }), [8, 64], 1024), 1024);
+        assert_eq!(bytes("svd", &json!({ "rank": 64 }), [64, 64], 8192), 8192);
     }
 }

@@ -197,7 +197,7 @@ impl BlockShape {
         // A query sees itself and all before it, or as many of them as its window holds.
         let seen = match window.map(|window| window as f64).filter(|window| *window < seq) {
             Some(window) => window - window * (window - 1.0) / (2.0 * seq),
-            None => (seq + 1.0) / 2.0,
+            None => f64::midpoint(seq, 1.0),
         };
         tokens as f64 * (2.0 * self.active_weights() + 4.0 * width as f64 * seen)
     }

@@ -22,6 +22,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of a technique's capabilities")]
 pub struct Needs {
     /// `XᵀX` of every group's input.
     pub hessian: bool,

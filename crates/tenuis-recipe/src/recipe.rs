@@ -76,6 +76,7 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -86,6 +86,7 @@ pub(crate) struct AllocateArgs {
 
 /// What every command that compresses shares.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct WorkArgs {
     /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
     #[arg(long)]

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     Measure(MeasureArgs),
     Compress(CompressArgs),
     Allocate(AllocateArgs),

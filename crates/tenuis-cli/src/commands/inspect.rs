@@ -193,13 +193,11 @@ fn lineage(checkpoint: &Checkpoint) -> Vec<String> {
     let text = |step: &Value, key: &str| step.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
     let line = |step: &Value| {
         let hash: String = text(step, "checkpoint").chars().take(16).collect();
-        match step.get("origin") {
-            Some(_) => format!("from {} ({hash})", text(step, "origin")),
-            None => {
-                let options = step.get("options").map(ToString::to_string).unwrap_or_default();
-                format!("by {} {} {options} ({hash})", text(step, "technique"), text(step, "version"))
-            }
+        if step.get("origin").is_some() {
+            return format!("from {} ({hash})", text(step, "origin"));
         }
+        let options = step.get("options").map(ToString::to_string).unwrap_or_default();
+        format!("by {} {} {options} ({hash})", text(step, "technique"), text(step, "version"))
     };
     steps.into_iter().flatten().map(line).collect()
 }

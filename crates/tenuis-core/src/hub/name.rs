@@ -77,7 +77,8 @@ impl FromStr for HubName {
                 return Err(wrong("has a part that begins or ends with \"-\" or \".\""));
             }
         }
-        if repository.contains("--") || repository.contains("..") || repository.ends_with(".git") {
+        if repository.contains("--") || repository.contains("..") || repository.strip_suffix(".git").is_some()
+        {
             return Err(wrong("holds \"--\" or \"..\", or ends with \".git\""));
         }
         // A revision becomes a path below `refs`, which it must not leave.

@@ -144,6 +144,7 @@ pub enum Holds {
 
 /// What has to be measured for a figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of measurement")]
 pub struct Needs {
     /// The tasks.
     pub tasks: bool,
@@ -176,7 +177,7 @@ impl Requirement {
 
     /// What has to be measured to decide it, beside the perplexity and the bytes that are always known.
     pub fn needs(&self) -> Needs {
-        let kind = self.figure.split_once('.').map(|(kind, name)| (kind, name));
+        let kind = self.figure.split_once('.');
         let figure = match kind {
             Some(("retention", name)) => name,
             _ => self.figure.as_str(),

@@ -219,9 +219,10 @@ fn advantages(of: &SearchScore, over: &SearchScore) -> String {
         (a < b).then(|| format!("{} % less {word}", number(100.0 * (1.0 - a / b))))
     };
     let found: Vec<String> = LESS_IS_BETTER.iter().filter_map(less).collect();
-    match found.is_empty() {
-        true => "it breaks fewer limits".to_owned(),
-        false => format!("it has {}", found.join(", ")),
+    if found.is_empty() {
+        "it breaks fewer limits".to_owned()
+    } else {
+        format!("it has {}", found.join(", "))
     }
 }
 

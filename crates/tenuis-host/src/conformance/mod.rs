@@ -100,8 +100,7 @@ impl Subject {
 
     /// Loads the library into this process.
     fn load(&self) -> Result<PluginRegistry, String> {
-        let mut options = DiscoverOptions::default();
-        options.isolation = Isolation::InProcess;
+        let options = DiscoverOptions { isolation: Isolation::InProcess, ..DiscoverOptions::default() };
         let registry = PluginRegistry::discover_with(std::slice::from_ref(&self.library), &options)
             .map_err(|e| e.to_string())?;
         match registry.plugins().first() {

@@ -94,8 +94,11 @@ pub(super) fn zero_size(subject: &Subject) -> Verdict {
     })
 }
 
+/// A weight's name, descriptor, components and scale, byte for byte.
+type WeightBytes = (String, String, Vec<Vec<u8>>, Vec<u32>);
+
 /// Everything that counts of a result, byte for byte.
-fn bytes(output: &GroupOutput) -> Vec<(String, String, Vec<Vec<u8>>, Vec<u32>)> {
+fn bytes(output: &GroupOutput) -> Vec<WeightBytes> {
     let one = |(name, weight): (&String, &tenuis_core::Weight)| {
         let parts = weight.components().iter().map(|c| c.tensor.data().to_vec()).collect();
         let fold = output.folds.get(name).into_iter().flatten().map(|f| f.to_bits()).collect();

@@ -249,11 +249,11 @@ unsafe extern "C" fn out_alloc(
     // SAFETY: the plugin's arguments.
     let session = unsafe { session(ctx) };
     // A broken shape or type goes to the host, which has the words for it.
-    let broken = usize::try_from(ndim).ok().filter(|&n| n <= 1024 && (n == 0 || !shape.is_null())).is_none();
-    // SAFETY: the plugin passes `ndim` extents.
+    let broken = !usize::try_from(ndim).is_ok_and(|n| n <= 1024 && (n == 0 || !shape.is_null()));
     let extents = match ndim {
         0 => Vec::new(),
         _ if broken => vec![-1],
+        // SAFETY: the plugin passes `ndim` extents.
         n => unsafe { std::slice::from_raw_parts(shape, n as usize) }.to_vec(),
     };
     let dtype = if dtype.lanes == 1 { (dtype.code, dtype.bits) } else { (u8::MAX, 0) };

@@ -115,7 +115,7 @@ fn results_are_those_of_this_process_to_the_bit_and_come_soon() {
     let work = |registry: &PluginRegistry| {
         let technique = registry.require("misbehave").unwrap();
         let mut job = technique.start(&json!({}), 1, Arc::new(NoEvents)).unwrap();
-        let values = |i: usize| (i as f32 * 0.37).sin() * if i % 7 == 0 { -0.0 } else { 1.0 };
+        let values = |i: usize| (i as f32 * 0.37).sin() * if i.is_multiple_of(7) { -0.0 } else { 1.0 };
         let linear = LinearInput::new("w", dense(512, 256, values));
         job.run(GroupInput::new(vec![linear])).unwrap()
     };

@@ -179,14 +179,12 @@ fn leading<T: Real>(
     })
 }
 
+/// Singular vectors, one after the other, and their values.
+type Leading = (Vec<f64>, Vec<f64>);
+
 /// The first right singular vectors `[rank, width]` and singular values of `Z` from `ZᵀZ`; `None` where squaring loses the last of
 /// them to rounding errors of the first.
-fn by_gram(
-    z: &[f64],
-    width: usize,
-    rank: usize,
-    precision: f64,
-) -> Result<Option<(Vec<f64>, Vec<f64>)>, SvdError> {
+fn by_gram(z: &[f64], width: usize, rank: usize, precision: f64) -> Result<Option<Leading>, SvdError> {
     // Right singular vectors are orthonormal to `f64::EPSILON·σ₁²/σₖ²`.
     let least = 16.0 * f64::EPSILON / precision;
     if least >= 1.0 {

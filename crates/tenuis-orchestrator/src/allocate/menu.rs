@@ -225,7 +225,8 @@ mod tests {
         // The name of a choice is no name of a directory.
         assert!(made.is_err());
         let nested = step(("svdllm", json!({ "rank": { "keep": 0.5 } })));
-        let made = Menu::recipe("half", &[nested.clone()], CalibrationSpec::default(), 3).unwrap();
+        let made =
+            Menu::recipe("half", std::slice::from_ref(&nested), CalibrationSpec::default(), 3).unwrap();
         assert_eq!((made.recipe.seed, &made.recipe.stages[0].options), (3, &nested.options));
     }
 }

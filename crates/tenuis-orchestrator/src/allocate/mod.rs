@@ -152,7 +152,7 @@ fn bounds(request: &AllocateRequest, model: &Model, base: &Model, slots: &[Slot]
 fn beside_linears(model: &Model, block: usize, slots: &[Slot]) -> f64 {
     let Some(layer) = model.spec().layers.get(block) else { return 0.0 };
     let checkpoint = model.checkpoint();
-    let bytes = |name: &str| checkpoint.info(name).map_or(0, |info| info.bytes());
+    let bytes = |name: &str| checkpoint.info(name).map_or(0, tenuis_core::TensorInfo::bytes);
     let all: u64 = layer
         .tensors()
         .into_iter()

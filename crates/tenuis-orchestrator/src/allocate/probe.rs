@@ -151,5 +151,7 @@ fn log_softmax(logits: &mut [f32]) {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&l| f64::from((l - most).exp())).sum();
     let shift = most + sum.ln() as f32;
-    logits.iter_mut().for_each(|l| *l -= shift);
+    for logit in logits {
+        *logit -= shift;
+    }
 }

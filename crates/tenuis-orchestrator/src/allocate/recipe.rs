@@ -6,6 +6,7 @@ use super::probe::State;
 use super::{AllocateError, AllocateRequest};
 use crate::error::RunError;
 use serde_json::{Map, json};
+use std::fmt::Write;
 use tenuis_recipe::LoadedRecipe;
 use tenuis_spec::DecoderSpec;
 
@@ -50,7 +51,10 @@ pub(super) fn write(
             if !names.is_empty() {
                 stages.push_str(&stage_head(step));
                 stages.push_str("targets.include = [\n");
-                names.iter().for_each(|name| stages.push_str(&format!("    {},\n", quoted(name))));
+                for name in &names {
+                    // Writing to a string cannot fail.
+                    let _ = writeln!(stages, "    {},", quoted(name));
+                }
                 stages.push_str("]\n");
             }
             if head {

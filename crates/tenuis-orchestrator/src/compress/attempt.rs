@@ -97,7 +97,7 @@ impl Workshop<'_> {
             (checkpoint, records)
         } else {
             self.log.stage(&name, Status::Started, &about)?;
-            let made = self.execute(course, loaded, techniques, &walk, state, &key, inputs.as_ref());
+            let made = self.execute(course, &done, state, &key, inputs.as_ref());
             let status = match &made {
                 Ok(_) => Status::Finished,
                 Err(error) if error.is_cancelled() => Status::Interrupted,
@@ -139,13 +139,12 @@ impl Workshop<'_> {
     fn execute(
         &self,
         course: &Course<'_>,
-        loaded: &LoadedRecipe,
-        techniques: &[Technique],
-        walk: &Range<usize>,
+        done: &Done<'_>,
         state: &State,
         key: &str,
         inputs: Option<&ModelInputs>,
     ) -> Result<Vec<StageRecord>, RunError> {
+        let Done { loaded, techniques, walk, .. } = done;
         let started = Instant::now();
         let (dir, resumable) = (course.store.dir(key), course.store.state_dir(key)?);
         let curves = curves_file(course.target, walk.start);

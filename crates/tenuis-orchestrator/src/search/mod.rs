@@ -84,7 +84,7 @@ impl Searcher<'_> {
             "calibration": self.calibration.map(|text| &text.data.hash),
             "text": self.gates.text.data.hash,
             "windows": self.gates.windows.count(),
-            "plugins": self.workshop.plugins.techniques().map(|t| t.plugin_hash()).collect::<Vec<_>>(),
+            "plugins": self.workshop.plugins.techniques().map(tenuis_host::Technique::plugin_hash).collect::<Vec<_>>(),
         });
         let fresh = self.workshop.options.fresh;
         let known = if fresh { None } else { Saved::open(self.out, &identity) };
@@ -144,7 +144,7 @@ impl Searcher<'_> {
         self.workshop.observer.end();
         saved.seconds = before + started.elapsed().as_secs_f64();
         saved.save(self.out)?;
-        let finalists = self.finalists(request, &saved)?;
+        let finalists = finalists(request, &saved)?;
         let seen = self.gates.text.source().file;
         Ok(Found { finalists, request: request.clone(), saved, method, seen })
     }
@@ -207,7 +207,7 @@ impl Searcher<'_> {
         let base = figures::predicted(&scenario, &baseline.entry, self.model);
         let mut own = figures::predicted(&scenario, &candidate.entry, &model);
         own.name.clone_from(&name);
-        let choice = scenario.judge(&base, std::slice::from_ref(&own)).map_err(RunError::Scenario)?;
+        let choice = scenario.judge(&base, std::slice::from_ref(&own))?;
         let Some(assessment) = choice.ranking.first() else { return Err(RunError::Cancelled) };
         let mut figures: BTreeMap<String, f64> =
             ["bytes", "perplexity", "kl_mean", "params", "flops_decode", "retention.perplexity"]
@@ -246,41 +246,41 @@ impl Searcher<'_> {
         BEST.clone_into(&mut loaded.recipe.name);
         self.workshop.compress(self.model, &loaded, self.calibration, &self.out.join(BEST)).map(drop)
     }
+}
 
-    /// The trials that are worth a full measurement, of those on the most data: the best of every combination of techniques,
-    /// best first, then the best of the rest. What a prediction gets wrong about a technique it gets wrong about all its trials.
-    fn finalists(&self, request: &SearchRequest, saved: &Saved) -> Result<Vec<LoadedRecipe>, RunError> {
-        let mut ranked: Vec<(Trial, f64, (u64, u64))> = saved
-            .search
-            .results()
-            .filter_map(|(trial, result)| match result {
-                TrialResult::Measured { score, figures } => {
-                    let of = |name: &str| figures.get(name).map_or(0, |value| value.to_bits());
-                    Some((trial, *score, (of("bytes"), of("kl_mean"))))
-                }
-                _ => None,
-            })
-            .collect();
-        let most = ranked.iter().map(|(trial, ..)| trial.resource).fold(0.0, f64::max);
-        ranked.retain(|(trial, ..)| trial.resource >= most);
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.id.cmp(&b.0.id)));
-        let mut forms = Vec::new();
-        let (mut firsts, mut rest, mut families) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for (trial, _, form) in ranked {
-            // Choices that come to the same weights are one finalist.
-            if forms.contains(&form) {
-                continue;
+/// The trials that are worth a full measurement, of those on the most data: the best of every combination of techniques,
+/// best first, then the best of the rest. What a prediction gets wrong about a technique it gets wrong about all its trials.
+fn finalists(request: &SearchRequest, saved: &Saved) -> Result<Vec<LoadedRecipe>, RunError> {
+    let mut ranked: Vec<(Trial, f64, (u64, u64))> = saved
+        .search
+        .results()
+        .filter_map(|(trial, result)| match result {
+            TrialResult::Measured { score, figures } => {
+                let of = |name: &str| figures.get(name).map_or(0, |value| value.to_bits());
+                Some((trial, *score, (of("bytes"), of("kl_mean"))))
             }
-            forms.push(form);
-            let Some(loaded) = request.template.trial(&choices(&trial))? else { continue };
-            let techniques: BTreeSet<String> =
-                loaded.recipe.stages.iter().map(|stage| stage.technique.clone()).collect();
-            if families.insert(techniques) { firsts.push(loaded) } else { rest.push(loaded) }
+            _ => None,
+        })
+        .collect();
+    let most = ranked.iter().map(|(trial, ..)| trial.resource).fold(0.0, f64::max);
+    ranked.retain(|(trial, ..)| trial.resource >= most);
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.id.cmp(&b.0.id)));
+    let mut forms = Vec::new();
+    let (mut firsts, mut rest, mut families) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (trial, _, form) in ranked {
+        // Choices that come to the same weights are one finalist.
+        if forms.contains(&form) {
+            continue;
         }
-        firsts.extend(rest);
-        firsts.truncate(request.finalists.max(1));
-        Ok(firsts)
+        forms.push(form);
+        let Some(loaded) = request.template.trial(&choices(&trial))? else { continue };
+        let techniques: BTreeSet<String> =
+            loaded.recipe.stages.iter().map(|stage| stage.technique.clone()).collect();
+        if families.insert(techniques) { firsts.push(loaded) } else { rest.push(loaded) }
     }
+    firsts.extend(rest);
+    firsts.truncate(request.finalists.max(1));
+    Ok(firsts)
 }
 
 /// What a trial is ranked by: its score, or how far it is from meeting what it has to.
@@ -303,6 +303,6 @@ fn wrong(request: &SearchRequest, error: &SearchError) -> RunError {
 
 impl From<ScenarioError> for RunError {
     fn from(error: ScenarioError) -> Self {
-        Self::Scenario(error)
+        Self::Scenario(Box::new(error))
     }
 }

@@ -182,7 +182,7 @@ impl GroupRun<'_> {
         let output = self.technique.run(input).map_err(|source| RunError::Technique {
             weight: first.to_owned(),
             technique: self.job.technique.id().to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         self.outcome.note(&output);
         let mut folds = output.folds;

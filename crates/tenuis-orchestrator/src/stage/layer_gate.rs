@@ -63,7 +63,7 @@ fn energy(w: &[f32], columns: usize, stats: Option<&LayerStats>) -> f64 {
     if let Some(gram) = stats.and_then(LayerStats::gram) {
         return tenuis_linalg::energy(gram.view(), w);
     }
-    let squares = stats.and_then(LayerStats::moments).map(|moments| moments.sum_squares());
+    let squares = stats.and_then(LayerStats::moments).map(tenuis_linalg::Moments::sum_squares);
     let weighted = |row: &[f32]| -> f64 {
         let weight = |i: usize| squares.map_or(1.0, |s| s[i]);
         row.iter().enumerate().map(|(i, &w)| weight(i) * f64::from(w) * f64::from(w)).sum()

@@ -20,8 +20,8 @@ pub(crate) struct Stream {
     /// Batches that any group dropped, at most over all blocks.
     dropped: u64,
     rows: u64,
-    /// What an earlier run has kept of the hidden states behind its last block, once it was looked for.
-    kept: Option<Option<Vec<Tensor>>>,
+    /// What an earlier run has kept of the hidden states behind its last block.
+    kept: Option<Vec<Tensor>>,
 }
 
 /// Feeds the inputs of some groups into statistics.
@@ -79,17 +79,14 @@ impl Stream {
     /// Goes past a block that an earlier run has finished: to the hidden states that it kept, or through the block where it
     /// kept none. `done` blocks lie behind it then.
     pub(super) fn follow(&mut self, block: &Block, done: usize, progress: &Progress) -> Result<(), RunError> {
-        if self.kept.is_none() && done == 1 {
-            self.kept = Some(progress.hidden().filter(|kept| kept.len() == self.hidden.len()));
+        if done == 1 {
+            self.kept = progress.hidden().filter(|kept| kept.len() == self.hidden.len());
             self.dropped = progress.dropped();
         }
         match self.kept.take() {
-            Some(Some(kept)) if done == progress.finished() => self.hidden = kept,
-            Some(Some(kept)) => self.kept = Some(Some(kept)),
-            none => {
-                self.kept = none;
-                self.advance(block)?;
-            }
+            None => self.advance(block)?,
+            Some(kept) if done == progress.finished() => self.hidden = kept,
+            kept => self.kept = kept,
         }
         Ok(())
     }

@@ -48,21 +48,19 @@ impl Status {
 pub fn summaries(entries: &[Entry]) -> Vec<RunSummary> {
     let mut found: Vec<RunSummary> = Vec::new();
     for entry in entries {
-        let index = match found.iter().position(|summary| summary.run == entry.run) {
-            Some(index) => index,
-            None => {
-                found.push(RunSummary {
-                    run: entry.run.clone(),
-                    began_ms: entry.unix_ms,
-                    state: "unfinished",
-                    seconds: 0.0,
-                    stages_run: 0,
-                    stages_reused: 0,
-                    details: BTreeMap::new(),
-                });
-                found.len() - 1
-            }
-        };
+        let known = found.iter().position(|summary| summary.run == entry.run);
+        let index = known.unwrap_or(found.len());
+        if known.is_none() {
+            found.push(RunSummary {
+                run: entry.run.clone(),
+                began_ms: entry.unix_ms,
+                state: "unfinished",
+                seconds: 0.0,
+                stages_run: 0,
+                stages_reused: 0,
+                details: BTreeMap::new(),
+            });
+        }
         let summary = &mut found[index];
         summary.seconds = entry.unix_ms.saturating_sub(summary.began_ms) as f64 / 1e3;
         match &entry.event {

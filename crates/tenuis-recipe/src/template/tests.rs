@@ -32,7 +32,7 @@ technique = "distill"
 only_if = { sparsity = [0.3, "2:4"], method = "gptq" }
 "#;
 
-fn choices(sparsity: Value, method: &str) -> Map<String, Value> {
+fn choices(sparsity: &Value, method: &str) -> Map<String, Value> {
     let rest = json!({ "seed": 1, "samples": 5, "head": true, "keep": ["*.q_proj"], "sparsity": sparsity, "method": method });
     rest.as_object().unwrap().clone()
 }
@@ -47,7 +47,7 @@ fn choices_take_the_place_of_their_names() {
     assert!(template.is_template() && template.recipe.stages.is_empty());
     assert_eq!(template.recipe.search.as_ref().unwrap().axes.len(), 6);
 
-    let trial = template.trial(&choices(json!(0.3), "gptq")).unwrap().unwrap();
+    let trial = template.trial(&choices(&json!(0.3), "gptq")).unwrap().unwrap();
     let recipe = &trial.recipe;
     assert!(!trial.is_template() && recipe.search.is_none());
     assert_eq!((recipe.seed, recipe.calibration.samples, recipe.calibration.seq_len), (1, 5, Some(64)));
@@ -61,12 +61,12 @@ fn choices_take_the_place_of_their_names() {
     assert_eq!(round.teacher.as_deref(), Some(std::path::Path::new("gptq")));
     // A stage is the same work whatever condition has let it in.
     assert!(distill.only_if.is_empty());
-    assert_eq!(template.trial(&choices(json!("2:4"), "rtn")).unwrap().unwrap().recipe.stages.len(), 2);
+    assert_eq!(template.trial(&choices(&json!("2:4"), "rtn")).unwrap().unwrap().recipe.stages.len(), 2);
 }
 
 #[test]
 fn places_follow_stages_that_move_up() {
-    let trial = template().trial(&choices(json!(0), "rtn")).unwrap().unwrap();
+    let trial = template().trial(&choices(&json!(0), "rtn")).unwrap().unwrap();
     assert_eq!(trial.recipe.stages.len(), 1);
     let error = trial.origin.error("/stages/0/options/deep", "…").to_string();
     assert_eq!(error, "t.toml:23:13: key `stages[1].options.deep`: …");
@@ -75,7 +75,7 @@ fn places_follow_stages_that_move_up() {
 
 #[test]
 fn different_choices_have_different_names() {
-    let name = |sparsity: Value, method: &str| {
+    let name = |sparsity: &Value, method: &str| {
         template().trial(&choices(sparsity, method)).unwrap().unwrap().recipe.name
     };
     let plain = "name = \"a\"\n[search.axes]\nlr = [1e-5]\nmethod = ['int8-dynamic', 'x-lr']\n[[stages]]\ntechnique = \"$method\"\noptions = { lr = \"$lr\" }\n";
@@ -88,18 +88,18 @@ fn different_choices_have_different_names() {
     assert!(named("x-lr").starts_with("a-lr-0.00001-method-x-lr-"), "{}", named("x-lr"));
     // A list, and a colon, are no directory's name.
     let names = [
-        name(json!("2:4"), "gptq"),
-        name(json!("2_4"), "gptq"),
-        name(json!(0.5), "gptq"),
-        name(json!("0.5"), "gptq"),
-        name(json!(0.5), "rtn"),
+        name(&json!("2:4"), "gptq"),
+        name(&json!("2_4"), "gptq"),
+        name(&json!(0.5), "gptq"),
+        name(&json!("0.5"), "gptq"),
+        name(&json!(0.5), "rtn"),
     ];
     let mut unique = names.to_vec();
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), names.len(), "{names:?}");
-    assert_eq!(name(json!("2:4"), "gptq"), names[0]);
-    let long = name(json!("s".repeat(300)), "gptq");
+    assert_eq!(name(&json!("2:4"), "gptq"), names[0]);
+    let long = name(&json!("s".repeat(300)), "gptq");
     assert!(long.len() < 140 && long.starts_with("phone-head-true-keep-"), "{long}");
 }
 

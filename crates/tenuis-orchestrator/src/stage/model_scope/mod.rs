@@ -69,7 +69,7 @@ pub(crate) fn run(
         source => RunError::Technique {
             weight: job.loaded.recipe.name.clone(),
             technique: job.technique.id().to_owned(),
-            source,
+            source: Box::new(source),
         },
     })?;
     workshop.observer.end();
