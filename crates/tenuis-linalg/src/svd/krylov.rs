@@ -20,6 +20,9 @@ const COPIED_ROWS: usize = 256;
 /// these after one pass: rounding grew by its inverse at most.
 const KEPT: f64 = 0.05;
 
+/// How often earlier blocks are taken out before reflections do it.
+const PASSES: usize = 3;
+
 /// The stream of random numbers from which the directions of the last block come; far from those of the first.
 const FRESH: u64 = 1 << 32;
 
@@ -101,20 +104,23 @@ pub(super) fn project<T: Real>(
 
 /// Makes `block` orthonormal and orthogonal to the first `done` columns of `basis`, and puts it beside them.
 fn append<T: Real>(basis: &mut [T], [rows, total]: [usize; 2], done: usize, block: &mut [T], width: usize) {
-    // Twice is enough (Giraud, Langou and Rozložník 2005), and once where little was taken out.
-    for pass in 0..2 {
+    // Twice is enough (Giraud, Langou and Rozložník 2005), and once where little was taken out. Where much still is, what is left
+    // is rounding, which lies in the earlier directions, too.
+    for pass in 0..PASSES {
         let before = lengths(block, width);
         if done > 0 {
             subtract_projection(basis, [rows, total], done, block, width);
         }
-        let Some(r) = orthonormalize_independent(block, width, if done == 0 { 2 } else { 1 }) else {
-            complete(basis, [rows, total], done, block, width);
+        let r = orthonormalize_independent(block, width, if done == 0 { 2 } else { 1 });
+        let kept = r.map_or(0.0, |r| {
+            let share = |i: usize| r[i * width + i] / before[i].max(f64::MIN_POSITIVE);
+            (0..width).map(share).fold(f64::INFINITY, f64::min)
+        });
+        if kept > KEPT || (done == 0 && kept > 0.0) {
             break;
-        };
-        let kept = (0..width)
-            .map(|i| r[i * width + i] / before[i].max(f64::MIN_POSITIVE))
-            .fold(f64::INFINITY, f64::min);
-        if done == 0 || (pass == 0 && kept > KEPT) {
+        }
+        if kept == 0.0 || pass + 1 == PASSES {
+            complete(basis, [rows, total], done, block, width);
             break;
         }
     }
