@@ -12,13 +12,13 @@ use std::path::PathBuf;
 #[command(after_help = "Example:
   tenuis eval --model models/tiny --data val.txt --calib train.txt --max-tokens 50000 --task facts.jsonl")]
 pub(crate) struct EvalArgs {
-    /// The model's directory, or org/name[@revision] in the Hugging Face cache [default: the demonstration model].
+    /// The model's directory, or org/name or org/name@revision in the Hugging Face cache [default: the demonstration model].
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// A recipe file, or the name of a built-in recipe; may be given several times.
     #[arg(long = "recipe", value_name = "FILE.toml|NAME")]
     pub(crate) recipes: Vec<PathBuf>,
-    /// Search for the best choices of a recipe with a [search] table, or of the built-in one, for the scenario. The search is
+    /// Search for the best choices of a recipe with a table `search`, or of the built-in one, for the scenario. The search is
     /// saved after every trial; the same command goes on with it. The best so far is always in OUT/best.
     #[arg(long)]
     pub(crate) search: bool,
