@@ -6,6 +6,7 @@ use crate::error::RunError;
 use crate::stage::model_scope::{self, ModelInputs};
 use crate::stage::{self, LayerRung, StageJob};
 use serde_json::{Value, json};
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,14 +175,14 @@ impl Workshop<'_> {
         let made = match inputs {
             Some(inputs) => {
                 let provenance = |record: &StageRecord| provenance(std::slice::from_ref(record));
-                vec![model_scope::run(self, &jobs[0], inputs, provenance)?]
+                model_scope::run(self, &jobs[0], inputs, provenance).map(|record| vec![record])
             }
-            None => stage::run(self, &jobs, provenance)?,
+            None => stage::run(self, &jobs, provenance),
         };
-        if resumable.exists() {
-            std::fs::remove_dir_all(&resumable)
-                .map_err(|source| RunError::File { path: resumable.clone(), source })?;
-        }
+        // What a failed stage has saved is gone on from; where it saved nothing, nothing is left.
+        let made = made.inspect_err(|_| drop(fs::remove_dir(&resumable)))?;
+        fs::remove_dir_all(&resumable)
+            .map_err(|source| RunError::File { path: resumable.clone(), source })?;
         Ok(made)
     }
 }

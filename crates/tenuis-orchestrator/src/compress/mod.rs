@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tenuis_core::{CodecRegistry, link_checkpoint};
+use tenuis_core::{Checkpoint, CodecRegistry, link_checkpoint};
 use tenuis_eval::report::{Compression, GateDecision};
 use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
@@ -90,10 +90,8 @@ impl Default for CompressOptions {
 pub struct Candidate {
     /// Its checkpoint directory.
     pub dir: PathBuf,
-    /// How it was made.
+    /// How it was made, and what gates decided on the way.
     pub compression: Compression,
-    /// What gates decided on the way, in order.
-    pub decisions: Vec<Decision>,
 }
 
 /// A recipe that was matched with plugins, and the text that it is calibrated on.
@@ -201,18 +199,12 @@ impl Workshop<'_> {
             }
             return Ok(candidate);
         }
-        let (state, decisions) = self.run(&course)?;
-        let provenance = provenance::of(&course, &state, &decisions);
-        let Some(last) = &state.last else {
-            let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
-            return Err(RunError::NothingPassed { recipe: loaded.recipe.name.clone(), reason });
-        };
-        let dir = link_checkpoint(last, target, provenance)?;
+        let (state, decisions, last) = self.run(&course)?;
+        let dir = link_checkpoint(&last, target, provenance::of(&course, &state, &decisions))?;
         if own {
             throw_away(&course.store)?;
         }
-        let compression = compression(state, &decisions);
-        Ok(Candidate { dir, compression, decisions })
+        Ok(Candidate { dir, compression: compression(state, &decisions) })
     }
 
     /// Applies a recipe without giving the result a place of its own: it stays in the store.
@@ -228,14 +220,8 @@ impl Workshop<'_> {
         target: &Path,
     ) -> Result<Candidate, RunError> {
         let course = self.course(model, loaded, calibration, store.clone(), target)?;
-        let (state, decisions) = self.run(&course)?;
-        let Some(last) = &state.last else {
-            let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
-            return Err(RunError::NothingPassed { recipe: loaded.recipe.name.clone(), reason });
-        };
-        let dir = last.dir().to_owned();
-        let compression = compression(state, &decisions);
-        Ok(Candidate { dir, compression, decisions })
+        let (state, decisions, last) = self.run(&course)?;
+        Ok(Candidate { dir: last.dir().to_owned(), compression: compression(state, &decisions) })
     }
 
     fn course<'a>(
@@ -252,8 +238,8 @@ impl Workshop<'_> {
         Ok(Course { model, loaded, techniques, needy, text, calibration, store, target })
     }
 
-    /// Runs the stages of a recipe, one walk of them after the other.
-    fn run(&self, course: &Course<'_>) -> Result<(State, Vec<Decision>), RunError> {
+    /// Runs the stages of a recipe, one walk of them after the other; what the last of them made comes last.
+    fn run(&self, course: &Course<'_>) -> Result<(State, Vec<Decision>, Arc<Checkpoint>), RunError> {
         let mut state = State::start(course.model);
         let mut decisions = Vec::new();
         let mut next = 0;
@@ -283,7 +269,11 @@ impl Workshop<'_> {
                 state = self.attempt(course, course.loaded, &course.techniques, walk, &state)?;
             }
         }
-        Ok((state, decisions))
+        let Some(last) = state.last.clone() else {
+            let reason = decisions.last().map(|decision| decision.reason.clone()).unwrap_or_default();
+            return Err(RunError::NothingPassed { recipe: course.loaded.recipe.name.clone(), reason });
+        };
+        Ok((state, decisions, last))
     }
 }
 
@@ -302,7 +292,7 @@ impl Course<'_> {
         let seconds = provenance.as_ref().and_then(|p| p.get("seconds")).and_then(Value::as_f64);
         let compression =
             Compression { reused: true, seconds: seconds.unwrap_or_default(), stages, decisions: Vec::new() };
-        Ok(Some(Candidate { dir: self.target.to_owned(), compression, decisions: Vec::new() }))
+        Ok(Some(Candidate { dir: self.target.to_owned(), compression }))
     }
 }
 

@@ -72,7 +72,7 @@ fn decode_seconds(model: &Model) -> Option<f64> {
     let mut seconds = 0.0;
     for linear in spec.linears().chain([spec.lm_head.clone()]) {
         let form = model.weight(&linear).ok()?;
-        let cost = if form.descriptor().to_string().contains("\"sparse\"") { sparse } else { weight };
+        let cost = if form.kind() == "sparse" { sparse } else { weight };
         seconds += (byte * form.stored_bytes() as f64).max(cost * form.parameters() as f64);
     }
     Some(seconds)

@@ -225,10 +225,6 @@ pub(crate) fn run(
     let sealed = writer.seal(&config, provenance(&records))?;
     witness.check(sealed.dir(), workshop.codecs, any_tensor)?;
     sealed.commit()?;
-    if progress.is_some() {
-        let state = job.state.to_owned();
-        std::fs::remove_dir_all(&state).map_err(|source| RunError::File { path: state, source })?;
-    }
     for warning in records.iter().flat_map(|record| &record.warnings) {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }

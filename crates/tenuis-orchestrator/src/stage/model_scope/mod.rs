@@ -82,7 +82,6 @@ pub(crate) fn run(
     for warning in &record.warnings {
         workshop.observer.warn(&format!("{label}: {warning}"));
     }
-    fs::remove_dir_all(&state_dir).map_err(|source| RunError::File { path: state_dir, source })?;
     Ok(record)
 }
 
