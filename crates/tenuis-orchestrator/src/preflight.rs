@@ -112,7 +112,8 @@ fn shape(
     }
     let capabilities = technique.capabilities();
     let mut needs = Needs::default();
-    needs.hessian = capabilities.needs_hessian();
+    // Gates on layers weigh errors by the Hessian, whatever the technique asks for.
+    needs.hessian = capabilities.needs_hessian() || !stage.layer_gates.is_empty();
     needs.moments = capabilities.needs_moments();
     needs.inputs = capabilities.needs_inputs();
     needs.out_loss = capabilities.needs_out_loss();

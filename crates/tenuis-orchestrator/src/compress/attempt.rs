@@ -76,10 +76,7 @@ impl Workshop<'_> {
         let first = walk.start;
         let inputs = course.inputs(loaded, techniques, first)?;
         let scope = techniques[first].scope();
-        let needs = stage::needs_data(techniques[first].capabilities())
-            || model_scope::wanted(loaded, first, &techniques[first])?.any()
-            || !loaded.recipe.stages[first].layer_gates.is_empty();
-        let calibrated = course.calibration.as_ref().filter(|_| needs);
+        let calibrated = course.calibration_of(loaded, techniques, first)?;
         let done = Done {
             loaded,
             techniques,
@@ -91,7 +88,7 @@ impl Workshop<'_> {
         let ids: Vec<&str> = walk.clone().map(|index| techniques[index].id()).collect();
         let name = ids.join(" + ");
         let about = [("key", key.as_str()), ("input", state.key.as_str()), ("recipe", &loaded.recipe.name)];
-        let found = if self.options.fresh { None } else { course.store.finished(&key, walk.len()) };
+        let found = self.may_reuse(&key).then(|| course.store.finished(&key, walk.len())).flatten();
         let reused = found.is_some();
         let (checkpoint, made) = if let Some((checkpoint, records)) = found {
             self.log.stage(&name, Status::Reused, &about)?;
@@ -109,6 +106,7 @@ impl Workshop<'_> {
             about.extend(error.as_deref().map(|error| ("error", error)));
             self.log.stage(&name, status, &about)?;
             let made = made?;
+            self.remember(&key);
             (Checkpoint::open(&course.store.dir(&key))?, made)
         };
         let seconds = checkpoint.manifest().and_then(|m| m.provenance.get("seconds")).and_then(Value::as_f64);
@@ -145,7 +143,7 @@ impl Workshop<'_> {
         key: &str,
         inputs: Option<&ModelInputs>,
     ) -> Result<Vec<StageRecord>, RunError> {
-        let Done { loaded, techniques, walk, .. } = done;
+        let Done { loaded, techniques, walk, calibration, .. } = done;
         let started = Instant::now();
         let (dir, resumable) = (course.store.dir(key), course.store.state_dir(key)?);
         let curves = curves_file(course.target, walk.start);
@@ -164,7 +162,7 @@ impl Workshop<'_> {
                 input: &state.input,
                 source: course.model.checkpoint(),
                 reference: &state.reference,
-                calibration: course.calibration.as_ref(),
+                calibration: *calibration,
                 target: &dir,
                 state: &resumable,
                 curves: &curves,

@@ -1,6 +1,6 @@
 //! The identity of a stage's output: what went in and what was done to it.
 
-use super::Course;
+use super::{Course, looks_at_text};
 use crate::calibration::Calibration;
 use crate::error::RunError;
 use crate::stage::model_scope::ModelInputs;
@@ -78,7 +78,7 @@ impl Course<'_> {
             let done = Done {
                 loaded: self.loaded,
                 techniques: &self.techniques,
-                calibration: self.calibration.as_ref().filter(|_| self.needy[start]),
+                calibration: self.calibration_of(self.loaded, &self.techniques, start)?,
                 learns_from: inputs.as_ref().map(ModelInputs::identity),
                 walk: start..end,
             };
@@ -86,6 +86,17 @@ impl Course<'_> {
             start = end;
         }
         Ok(Some(key))
+    }
+
+    /// The calibration text of a stage, where it looks at any.
+    pub(super) fn calibration_of(
+        &self,
+        loaded: &LoadedRecipe,
+        techniques: &[Technique],
+        index: usize,
+    ) -> Result<Option<&Calibration>, RunError> {
+        let looks = looks_at_text(loaded, index, &techniques[index])?;
+        Ok(self.calibration.as_ref().filter(|_| looks))
     }
 
     /// What a stage learns from, where it works on the whole model.

@@ -18,8 +18,9 @@ use crate::store::{self, StageStore};
 use crate::text::Text;
 use attempt::State;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenuis_core::{Checkpoint, CodecRegistry, link_checkpoint};
 use tenuis_eval::report::{Compression, GateDecision};
@@ -42,6 +43,8 @@ pub struct Workshop<'a> {
     pub(crate) gates: Option<&'a Gatekeeper<'a>>,
     /// Where what happens is written down.
     pub(crate) log: RunLog,
+    /// Keys of the stages that this workshop has run: what is to be made afresh is made once.
+    made: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Workshop<'_> {
@@ -56,7 +59,7 @@ impl std::fmt::Debug for Workshop<'_> {
 pub struct CompressOptions {
     /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
     pub allow_nonfinite: bool,
-    /// Start over even where a finished checkpoint of the same inputs exists.
+    /// Start over even where an earlier run has left a finished checkpoint of the same inputs.
     pub fresh: bool,
     /// Payload bytes at which a new weight file is begun.
     pub max_shard_bytes: u64,
@@ -99,8 +102,6 @@ struct Course<'a> {
     model: &'a Model,
     loaded: &'a LoadedRecipe,
     techniques: Vec<Technique>,
-    /// Which stages need the model to be run on calibration text.
-    needy: Vec<bool>,
     text: Option<&'a Text>,
     calibration: Option<Calibration>,
     store: StageStore,
@@ -116,7 +117,15 @@ impl<'a> Workshop<'a> {
         observer: Arc<dyn Observer>,
         options: CompressOptions,
     ) -> Self {
-        Self { plugins, codecs, observer, options, gates: None, log: RunLog::default() }
+        Self {
+            plugins,
+            codecs,
+            observer,
+            options,
+            gates: None,
+            log: RunLog::default(),
+            made: Mutex::default(),
+        }
     }
 
     /// Measures what gates ask for by this gatekeeper.
@@ -133,6 +142,16 @@ impl<'a> Workshop<'a> {
 }
 
 impl Workshop<'_> {
+    /// Whether what the store has under a key may be taken.
+    fn may_reuse(&self, key: &str) -> bool {
+        !self.options.fresh || self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Remembers that the stage of a key was run.
+    fn remember(&self, key: &str) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
+    }
+
     /// Checks a recipe against plugins, model and calibration text before any work.
     ///
     /// # Errors
@@ -155,8 +174,7 @@ impl Workshop<'_> {
             }
             forms.pass(loaded, index, technique, targets.as_ref())?;
         }
-        let needy = needy(loaded, &techniques)?;
-        calibration_for(model, loaded, &techniques, &needy, calibration).map(drop)
+        calibration_for(self.plugins, model, loaded, &techniques, calibration).map(drop)
     }
 
     fn check_stage(
@@ -233,9 +251,8 @@ impl Workshop<'_> {
         target: &'a Path,
     ) -> Result<Course<'a>, RunError> {
         let techniques = registry::resolve(self.plugins, loaded)?;
-        let needy = needy(loaded, &techniques)?;
-        let calibration = calibration_for(model, loaded, &techniques, &needy, text)?;
-        Ok(Course { model, loaded, techniques, needy, text, calibration, store, target })
+        let calibration = calibration_for(self.plugins, model, loaded, &techniques, text)?;
+        Ok(Course { model, loaded, techniques, text, calibration, store, target })
     }
 
     /// Runs the stages of a recipe, one walk of them after the other; what the last of them made comes last.
@@ -338,37 +355,41 @@ fn beside(target: &Path) -> PathBuf {
     target.with_file_name(format!(".{name}.stages"))
 }
 
-/// Which stages need the model to be run on calibration text.
-fn needy(loaded: &LoadedRecipe, techniques: &[Technique]) -> Result<Vec<bool>, RunError> {
-    let needs = |(index, technique): (usize, &Technique)| {
-        let statistics = model_scope::wanted(loaded, index, technique)?;
-        Ok(stage::needs_data(technique.capabilities()) || statistics.any())
-    };
-    techniques.iter().enumerate().map(needs).collect()
+/// Whether a stage cannot be run without calibration text.
+fn needs_text(loaded: &LoadedRecipe, index: usize, technique: &Technique) -> Result<bool, RunError> {
+    let statistics = model_scope::wanted(loaded, index, technique)?;
+    Ok(stage::needs_data(technique.capabilities()) || statistics.any())
 }
 
-/// Cuts the calibration text as the recipe asks, where any of its techniques needs it.
+/// Whether the model is run on calibration text for a stage, where there is one: its technique needs that, or the gates on
+/// its layers weigh errors by it.
+fn looks_at_text(loaded: &LoadedRecipe, index: usize, technique: &Technique) -> Result<bool, RunError> {
+    Ok(!loaded.recipe.stages[index].layer_gates.is_empty() || needs_text(loaded, index, technique)?)
+}
+
+/// Cuts the calibration text as the recipe asks, where anything of it looks at that: a stage, a rung of a ladder, a gate.
 fn calibration_for(
+    plugins: &PluginRegistry,
     model: &Model,
     loaded: &LoadedRecipe,
     techniques: &[Technique],
-    needy: &[bool],
     text: Option<&Text>,
 ) -> Result<Option<Calibration>, RunError> {
-    let needed = techniques.iter().zip(needy).find(|(_, needy)| **needy).map(|(t, _)| t);
-    // A rung or a gate on single layers looks at activations where its stage does not.
-    let rungs = loaded.recipe.stages.iter().any(|s| !s.ladder.is_empty() || !s.layer_gates.is_empty());
-    let (needed, text) = match (needed, text, rungs) {
-        (Some(technique), None, _) => {
-            return Err(RunError::NoCalibration {
-                technique: technique.id().to_owned(),
-                recipe: loaded.recipe.name.clone(),
-            });
+    let mut looked_at = false;
+    for (index, technique) in techniques.iter().enumerate() {
+        looked_at |= looks_at_text(loaded, index, technique)?;
+        let rungs = ladder::rungs(plugins, loaded, index)?;
+        let stage = std::iter::once((loaded, technique));
+        for (loaded, technique) in stage.chain(rungs.iter().map(|rung| (&rung.loaded, &rung.technique))) {
+            let needed = needs_text(loaded, index, technique)?;
+            if needed && text.is_none() {
+                let (technique, recipe) = (technique.id().to_owned(), loaded.recipe.name.clone());
+                return Err(RunError::NoCalibration { technique, recipe });
+            }
+            looked_at |= needed;
         }
-        (Some(_), Some(text), _) | (None, Some(text), true) => (true, Some(text)),
-        (None, ..) => (false, None),
-    };
-    text.filter(|_| needed)
-        .map(|text| Calibration::of(text, loaded.recipe.calibration, model.spec().max_positions))
-        .transpose()
+    }
+    let positions = model.spec().max_positions;
+    let text = text.filter(|_| looked_at);
+    text.map(|text| Calibration::of(text, loaded.recipe.calibration, positions)).transpose()
 }

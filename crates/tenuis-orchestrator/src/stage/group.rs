@@ -70,6 +70,11 @@ impl GroupRun<'_> {
         &self.job.loaded.recipe.stages[self.job.index]
     }
 
+    /// Whether every group has to meet a condition, for which errors are weighed by its input.
+    pub(super) fn is_gated(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
     /// Whether the technique, or one of its rungs, has a capability.
     pub(super) fn any(&self, has: impl Fn(&Capabilities) -> bool) -> bool {
         has(&self.capabilities) || self.rungs.iter().any(|(_, _, capabilities)| has(capabilities))
@@ -85,7 +90,7 @@ impl GroupRun<'_> {
         stream: Option<&Stream>,
     ) -> Result<Option<Made>, RunError> {
         let Some(made) = self.attempt(block, original, task, stream)? else { return Ok(None) };
-        if self.gates.is_empty() {
+        if !self.is_gated() {
             return Ok(Some(made));
         }
         let mut made = made;

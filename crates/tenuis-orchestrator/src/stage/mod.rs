@@ -143,7 +143,7 @@ pub(crate) fn run(
         .expected_bytes(job.input.tensor_bytes());
     let inputs = [job.input.location(), job.source.location()];
     let mut writer = CheckpointWriter::create(job.target, &inputs, writer_options)?;
-    let looks = runs.iter().any(|run| run.any(|capabilities| needs_data(*capabilities)));
+    let looks = runs.iter().any(|run| run.is_gated() || run.any(|capabilities| needs_data(*capabilities)));
     let mut stream = match job.calibration.filter(|_| looks) {
         Some(calibration) => Some(Stream::start(&model, calibration)?),
         None => None,
@@ -297,7 +297,9 @@ fn compress_block(
     let chosen = groups.iter().map(shares).enumerate();
     let chosen: Vec<(usize, Shares)> = chosen.filter(|(_, shares)| !shares.is_empty()).collect();
     let needs = StatsNeeds {
-        hessian: runs.iter().any(|run| run.any(|capabilities| capabilities.needs_hessian())),
+        hessian: runs
+            .iter()
+            .any(|run| run.is_gated() || run.any(|capabilities| capabilities.needs_hessian())),
         moments: runs.iter().any(|run| run.any(|capabilities| capabilities.needs_moments())),
     };
     let true_sequential = runs.iter().all(|run| run.stage().true_sequential);
