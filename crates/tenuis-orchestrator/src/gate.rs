@@ -1,10 +1,11 @@
 //! What a gate asks for, measured.
 
 use crate::error::RunError;
-use crate::evaluate::{MeasureRequest, resources};
 use crate::observer::Observer;
+use crate::resources::{MeasureRequest, resources};
 use crate::store::StageStore;
 use crate::text::Text;
+use crate::whole_file::write_json;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -264,21 +265,4 @@ fn measured(name: &str, found: quality::Measured, beyond: Beyond) -> Measured {
         cost: None,
     };
     Measured { entry, windows: found.windows, tasks: beyond.statistics }
-}
-
-/// Writes a file whole or not at all.
-pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), RunError> {
-    let file = |source| RunError::File { path: path.to_owned(), source };
-    let text = serde_json::to_vec_pretty(value).map_err(|e| file(e.into()))?;
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let mut made = fs::File::create(&temporary)?;
-        std::io::Write::write_all(&mut made, &text)?;
-        made.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(file)
 }

@@ -15,18 +15,20 @@ mod log;
 mod observer;
 mod preflight;
 mod registry;
+mod resources;
 mod round_trip;
 mod search;
 mod stage;
 mod store;
 mod text;
+mod whole_file;
+mod workshop;
 
 pub use calibration::Calibration;
-pub use compress::{Candidate, CompressOptions, Workshop};
+pub use compress::Candidate;
 pub use error::RunError;
 pub use evaluate::{
-    BusinessMetric, EvalRequest, MeasureRequest, MemoryProbe, RobustnessRequest, STAGES, SpeedRequest,
-    dry_run, evaluate, measure_only, write_report,
+    BusinessMetric, EvalRequest, RobustnessRequest, STAGES, dry_run, evaluate, measure_only, write_report,
 };
 pub use export::{Exported, export};
 pub use gate::Gatekeeper;
@@ -34,6 +36,7 @@ pub use lock::OutputLock;
 pub use log::{LEDGER_FILE, RunLog};
 pub use observer::{Observer, Silent};
 pub use registry::check_recipe;
+pub use resources::{MeasureRequest, MemoryProbe, SpeedRequest};
 pub use round_trip::RoundTrip;
 pub use search::{BEST, SearchRequest};
 pub use store::{Collected, StageStore, StoreEntry};
@@ -52,3 +55,4 @@ pub use tenuis_recipe::{
     builtin_recipes,
 };
 pub use text::Text;
+pub use workshop::{CompressOptions, Workshop};

@@ -1,10 +1,10 @@
 //! What a recipe will take, before any of it is done.
 
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::registry;
 use crate::stage;
 use crate::text::Text;
+use crate::workshop::Workshop;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;

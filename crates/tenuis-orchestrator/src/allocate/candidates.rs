@@ -3,12 +3,12 @@
 use super::menu::Menu;
 use super::{AllocateError, AllocateRequest, Resource, Scores};
 use crate::calibration::Calibration;
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::registry;
 use crate::stage::StageJob;
 use crate::stage::trial::Stream;
 use crate::stage::trial::Trial;
+use crate::workshop::Workshop;
 use candle_core::{Device, Tensor};
 use std::path::Path;
 use std::sync::Arc;

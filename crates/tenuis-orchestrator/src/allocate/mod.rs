@@ -32,9 +32,9 @@ pub use record::{LinearRecord, Record, Round, Spent, Sum, Tried, Uniform};
 pub use request::{AllocateRequest, Limit, Resource, Scores};
 
 use crate::calibration::Calibration;
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::text::Text;
+use crate::workshop::Workshop;
 use candidates::{Choices, Slot};
 use probe::Probe;
 use problem::{Bound, Problem};

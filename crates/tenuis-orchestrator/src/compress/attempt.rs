@@ -1,10 +1,11 @@
 //! Running stages once, or finding that they were run before.
 
+use super::Course;
 use super::key::Done;
-use super::{Course, Workshop};
 use crate::error::RunError;
 use crate::stage::model_scope::{self, ModelInputs};
 use crate::stage::{self, LayerRung, StageJob};
+use crate::workshop::Workshop;
 use serde_json::{Value, json};
 use std::fs;
 use std::ops::Range;

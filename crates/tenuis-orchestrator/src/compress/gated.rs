@@ -1,9 +1,10 @@
 //! A stage with a gate behind it: kept, tried again more carefully, or rolled back.
 
+use super::Course;
 use super::attempt::State;
 use super::ladder::{self, Rung};
-use super::{Course, Workshop};
 use crate::error::RunError;
+use crate::workshop::Workshop;
 use tenuis_eval::report::Requirement;
 use tenuis_plan::gate::{Action, Decision, Exhausted, Progression, Stage};
 use tenuis_recipe::{LoadedRecipe, OnFailure};

@@ -8,85 +8,22 @@ mod provenance;
 
 use crate::calibration::Calibration;
 use crate::error::RunError;
-use crate::gate::Gatekeeper;
-use crate::log::RunLog;
-use crate::observer::Observer;
 use crate::registry;
 use crate::stage::model_scope;
 use crate::stage::{self, Forms};
 use crate::store::{self, StageStore};
 use crate::text::Text;
+use crate::workshop::Workshop;
 use attempt::State;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tenuis_core::{Checkpoint, CodecRegistry, link_checkpoint};
+use std::sync::Arc;
+use tenuis_core::{Checkpoint, link_checkpoint};
 use tenuis_eval::report::{Compression, GateDecision};
 use tenuis_host::{PluginRegistry, Scope, Technique};
 use tenuis_model::Model;
 use tenuis_plan::gate::Decision;
 use tenuis_recipe::LoadedRecipe;
-
-/// What a compression run works with.
-pub struct Workshop<'a> {
-    /// The loaded plugins.
-    pub plugins: &'a PluginRegistry,
-    /// The codecs of weights, those of plugins included.
-    pub codecs: &'a CodecRegistry,
-    /// Who watches.
-    pub observer: Arc<dyn Observer>,
-    /// What is asked for.
-    pub options: CompressOptions,
-    /// Who measures what gates ask for; recipes with gates fail without.
-    pub(crate) gates: Option<&'a Gatekeeper<'a>>,
-    /// Where what happens is written down.
-    pub(crate) log: RunLog,
-    /// Keys of the stages that this workshop has run: what is to be made afresh is made once.
-    made: Mutex<BTreeSet<String>>,
-}
-
-impl std::fmt::Debug for Workshop<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workshop").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// Options of a compression run.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CompressOptions {
-    /// Copy weights that are NaN or infinite through, uncompressed, instead of failing.
-    pub allow_nonfinite: bool,
-    /// Start over even where an earlier run has left a finished checkpoint of the same inputs.
-    pub fresh: bool,
-    /// Payload bytes at which a new weight file is begun.
-    pub max_shard_bytes: u64,
-    /// Worker threads.
-    pub threads: usize,
-    /// The most bytes of memory that a recipe may need by its plan; what is free where absent.
-    pub max_memory: Option<u64>,
-    /// Where outputs of stages are kept for other runs; by default beside the target, until it is finished.
-    pub store: Option<StageStore>,
-    /// A stage that looks at activations saves its finished blocks when the last save is so long ago: a kill loses one block,
-    /// or so much work where blocks take less.
-    pub save_every: Duration,
-}
-
-impl Default for CompressOptions {
-    fn default() -> Self {
-        Self {
-            allow_nonfinite: false,
-            fresh: false,
-            max_shard_bytes: 5_000_000_000,
-            threads: rayon::current_num_threads(),
-            max_memory: None,
-            store: None,
-            save_every: Duration::from_secs(1),
-        }
-    }
-}
 
 /// A finished candidate.
 #[derive(Clone, Debug)]
@@ -109,49 +46,7 @@ struct Course<'a> {
     target: &'a Path,
 }
 
-impl<'a> Workshop<'a> {
-    /// A workshop without gates and without a ledger.
-    pub fn new(
-        plugins: &'a PluginRegistry,
-        codecs: &'a CodecRegistry,
-        observer: Arc<dyn Observer>,
-        options: CompressOptions,
-    ) -> Self {
-        Self {
-            plugins,
-            codecs,
-            observer,
-            options,
-            gates: None,
-            log: RunLog::default(),
-            made: Mutex::default(),
-        }
-    }
-
-    /// Measures what gates ask for by this gatekeeper.
-    #[must_use]
-    pub fn with_gates(self, gates: Option<&'a Gatekeeper<'a>>) -> Self {
-        Self { gates, ..self }
-    }
-
-    /// Writes down what happens.
-    #[must_use]
-    pub fn with_log(self, log: RunLog) -> Self {
-        Self { log, ..self }
-    }
-}
-
 impl Workshop<'_> {
-    /// Whether what the store has under a key may be taken.
-    fn may_reuse(&self, key: &str) -> bool {
-        !self.options.fresh || self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
-    }
-
-    /// Remembers that the stage of a key was run.
-    fn remember(&self, key: &str) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
-    }
-
     /// Checks a recipe against plugins, model and calibration text before any work.
     ///
     /// # Errors

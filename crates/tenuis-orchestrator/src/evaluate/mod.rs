@@ -8,19 +8,19 @@ mod samples;
 mod written;
 
 pub use business::BusinessMetric;
-pub(crate) use measure::resources;
-pub use measure::{MeasureRequest, MemoryProbe, SpeedRequest, measure_only};
+pub use measure::measure_only;
 pub use robustness::RobustnessRequest;
 pub use written::write_report;
 
-use crate::compress::{CompressOptions, Workshop};
 use crate::error::RunError;
 use crate::gate::Gatekeeper;
 use crate::lock::OutputLock;
 use crate::log::RunLog;
 use crate::observer::Observer;
+use crate::resources::{MeasureRequest, resources};
 use crate::search::{self, SearchRequest, Searcher};
 use crate::store::StageStore;
+use crate::workshop::{CompressOptions, Workshop};
 use inputs::Inputs;
 use samples::Samples;
 use std::collections::{BTreeMap, BTreeSet};

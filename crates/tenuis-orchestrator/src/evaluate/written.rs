@@ -1,6 +1,7 @@
 //! Reports on disk.
 
 use crate::error::RunError;
+use crate::whole_file;
 use std::path::Path;
 use tenuis_eval::report::Report;
 
@@ -19,11 +20,7 @@ pub fn write_report(report: &Report, out: &Path) -> Result<(), RunError> {
     for (name, text) in
         [("report.json", json + "\n"), ("report.md", report.to_markdown()), ("report.html", html)]
     {
-        let path = out.join(name);
-        let temporary = out.join(format!(".{name}.tmp"));
-        std::fs::write(&temporary, text)
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .map_err(|source| RunError::File { path, source })?;
+        whole_file::write(&out.join(name), text.as_bytes())?;
     }
     Ok(())
 }

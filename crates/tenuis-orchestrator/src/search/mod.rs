@@ -6,11 +6,11 @@ mod saved;
 
 pub(crate) use answer::conclude;
 
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::gate::Gatekeeper;
 use crate::store::StageStore;
 use crate::text::Text;
+use crate::workshop::Workshop;
 use saved::{Note, Saved};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! A search on the disk, after every trial.
 
 use crate::error::RunError;
-use crate::gate::write_json;
+use crate::whole_file::write_json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -17,9 +17,9 @@ pub(crate) mod trial;
 mod walk;
 
 use crate::calibration::Calibration;
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::round_trip::Witness;
+use crate::workshop::Workshop;
 pub(crate) use config::has_folded;
 use config::{Kept, Outcome};
 use fold::{Changed, Vectors};

@@ -1,8 +1,8 @@
 //! Which stages of a recipe go over the model together.
 
 use super::needs_data;
-use crate::compress::Workshop;
 use crate::error::RunError;
+use crate::workshop::Workshop;
 use std::ops::Range;
 use std::sync::Arc;
 use tenuis_core::Checkpoint;

@@ -1,8 +1,8 @@
 //! What a model technique learns from: a teacher and texts.
 
-use crate::compress::Workshop;
 use crate::error::RunError;
 use crate::text::Text;
+use crate::workshop::Workshop;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tenuis_core::Checkpoint;

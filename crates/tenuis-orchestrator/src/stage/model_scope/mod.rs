@@ -11,8 +11,8 @@ pub(crate) use statistics::wanted;
 
 use super::StageJob;
 use super::config::Outcome;
-use crate::compress::Workshop;
 use crate::error::RunError;
+use crate::workshop::Workshop;
 use events::ModelEvents;
 use output::NewCheckpoint;
 use serde_json::Value;

@@ -7,8 +7,8 @@
 use super::super::StageJob;
 use super::super::config::rank_warning;
 use super::super::stream::Stream;
-use crate::compress::Workshop;
 use crate::error::RunError;
+use crate::workshop::Workshop;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
