@@ -25,7 +25,7 @@ mod whole_file;
 mod workshop;
 
 pub use calibration::Calibration;
-pub use compress::Candidate;
+pub use compress::{Candidate, check_recipe};
 pub use error::RunError;
 pub use evaluate::{
     BusinessMetric, EvalRequest, RobustnessRequest, STAGES, dry_run, evaluate, measure_only, write_report,
@@ -35,7 +35,6 @@ pub use gate::Gatekeeper;
 pub use lock::OutputLock;
 pub use log::{LEDGER_FILE, RunLog};
 pub use observer::{Observer, Silent};
-pub use registry::check_recipe;
 pub use resources::{MeasureRequest, MemoryProbe, SpeedRequest};
 pub use round_trip::RoundTrip;
 pub use search::{BEST, SearchRequest};

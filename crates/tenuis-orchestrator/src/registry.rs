@@ -6,23 +6,6 @@ use std::fmt::Write;
 use tenuis_host::{PluginError, PluginRegistry, Technique};
 use tenuis_recipe::LoadedRecipe;
 
-/// Checks a recipe without a model: that plugins provide its techniques, also those of ladders, and take its options.
-///
-/// Of the template of a search, whose options are not known yet, only its own grammar was checked when it was read.
-///
-/// # Errors
-/// [`RunError::Recipe`] with the line and column of what is wrong.
-pub fn check_recipe(registry: &PluginRegistry, loaded: &LoadedRecipe) -> Result<(), RunError> {
-    if loaded.is_template() {
-        return Ok(());
-    }
-    resolve(registry, loaded)?;
-    for index in 0..loaded.recipe.stages.len() {
-        crate::compress::check_ladder(registry, loaded, index)?;
-    }
-    Ok(())
-}
-
 /// Looks every stage's technique up and checks its options against the technique's own schema, before any work.
 ///
 /// The techniques are seeded with the recipe's seed.

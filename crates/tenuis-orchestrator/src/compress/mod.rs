@@ -1,6 +1,7 @@
 //! From a recipe to a finished checkpoint directory.
 
 mod attempt;
+mod check;
 mod gated;
 mod key;
 mod ladder;
@@ -10,17 +11,18 @@ use crate::calibration::Calibration;
 use crate::error::RunError;
 use crate::registry;
 use crate::stage::model_scope;
-use crate::stage::{self, Forms};
+use crate::stage;
 use crate::store::{self, StageStore};
 use crate::text::Text;
 use crate::workshop::Workshop;
 use attempt::State;
+pub use check::check_recipe;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, link_checkpoint};
 use tenuis_eval::report::{Compression, GateDecision};
-use tenuis_host::{PluginRegistry, Scope, Technique};
+use tenuis_host::{PluginRegistry, Technique};
 use tenuis_model::Model;
 use tenuis_plan::gate::Decision;
 use tenuis_recipe::LoadedRecipe;
@@ -47,46 +49,6 @@ struct Course<'a> {
 }
 
 impl Workshop<'_> {
-    /// Checks a recipe against plugins, model and calibration text before any work.
-    ///
-    /// # Errors
-    /// [`RunError`] that names the recipe's line, or what is missing.
-    pub fn check(
-        &self,
-        model: &Model,
-        loaded: &LoadedRecipe,
-        calibration: Option<&Text>,
-    ) -> Result<(), RunError> {
-        let techniques = registry::resolve(self.plugins, loaded)?;
-        self.check_gates(loaded)?;
-        let mut forms = Forms::stored(model, self.codecs)?;
-        for (index, technique) in techniques.iter().enumerate() {
-            let targets = self.check_stage(model, loaded, index, technique, calibration)?;
-            for rung in ladder::rungs(self.plugins, loaded, index)? {
-                let checked =
-                    self.check_stage(model, &rung.loaded, index, &rung.technique, calibration).map(drop);
-                checked.map_err(|error| ladder::in_rung(loaded, index, &rung, error))?;
-            }
-            forms.pass(loaded, index, technique, targets.as_ref())?;
-        }
-        calibration_for(self.plugins, model, loaded, &techniques, calibration).map(drop)
-    }
-
-    fn check_stage(
-        &self,
-        model: &Model,
-        loaded: &LoadedRecipe,
-        index: usize,
-        technique: &Technique,
-        calibration: Option<&Text>,
-    ) -> Result<Option<tenuis_recipe::ResolvedTargets>, RunError> {
-        model_scope::check(self, model, loaded, index, technique, calibration)?;
-        match technique.scope() {
-            Scope::Group => stage::check_targets(model, loaded, index, technique).map(Some),
-            Scope::Model => Ok(None),
-        }
-    }
-
     /// Applies a recipe to the model's checkpoint and puts the result at `target`.
     ///
     /// A finished checkpoint of the same input, recipe, plugins and calibration at `target` is reused, and so is what the
@@ -225,16 +187,6 @@ fn compression(state: State, decisions: &[Decision]) -> Compression {
         stages: state.records,
         decisions: decisions.iter().map(GateDecision::from).collect(),
     }
-}
-
-/// Checks the rungs of a stage's ladder against plugins.
-pub(crate) fn check_ladder(
-    plugins: &PluginRegistry,
-    loaded: &LoadedRecipe,
-    index: usize,
-) -> Result<(), RunError> {
-    ladder::rungs(plugins, loaded, index)?;
-    gated::check_texts(loaded, index)
 }
 
 /// Whether something is decided behind a stage.

@@ -18,6 +18,7 @@ mod walk;
 
 use crate::calibration::Calibration;
 use crate::error::RunError;
+use crate::observer::Observer;
 use crate::round_trip::Witness;
 use crate::workshop::Workshop;
 pub(crate) use config::has_folded;
@@ -111,7 +112,7 @@ pub(crate) fn check_targets(
 }
 
 /// Passes the wish to stop on to the plugin.
-struct Events(Arc<dyn crate::Observer>);
+struct Events(Arc<dyn Observer>);
 
 impl HostEvents for Events {
     fn cancelled(&self) -> bool {
