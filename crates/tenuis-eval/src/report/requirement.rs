@@ -9,52 +9,55 @@ use tenuis_metrics::Direction;
 use tenuis_plan::gate::{Condition, Evidence, Limit};
 use thiserror::Error;
 
+/// What has to be measured for a figure, beside the perplexity and the bytes that are always known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Nothing more.
+    Known,
+    /// A clock.
+    Clock,
+    /// A process of its own.
+    Memory,
+    /// What only a whole evaluation does.
+    Evaluation,
+}
+
 /// The figures that a condition can be about, beside those with a name of their own after a dot ([`NAMED`]).
-const FIGURES: [&str; 25] = [
-    "perplexity",
-    "kl_mean",
-    "kl_median",
-    "kl_p99",
-    "top1",
-    "bytes",
-    "ratio",
-    "fraction",
-    "params",
-    "nonzero_params",
-    "flops_decode",
-    "flops_prefill",
-    "prefill_tokens_per_s",
-    "decode_tokens_per_s",
-    "samples_per_s",
-    "decode_p50",
-    "decode_p90",
-    "latency_p50_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "peak_memory",
-    "cold_start_ms",
-    "joules_per_token",
+const FIGURES: [(&str, Source); 25] = [
+    ("perplexity", Source::Known),
+    ("kl_mean", Source::Known),
+    ("kl_median", Source::Known),
+    ("kl_p99", Source::Known),
+    ("top1", Source::Known),
+    ("bytes", Source::Known),
+    ("ratio", Source::Known),
+    ("fraction", Source::Known),
+    ("params", Source::Known),
+    ("nonzero_params", Source::Known),
+    ("flops_decode", Source::Known),
+    ("flops_prefill", Source::Known),
+    ("prefill_tokens_per_s", Source::Clock),
+    ("decode_tokens_per_s", Source::Clock),
+    ("samples_per_s", Source::Clock),
+    ("decode_p50", Source::Clock),
+    ("decode_p90", Source::Clock),
+    ("latency_p50_ms", Source::Clock),
+    ("latency_p90_ms", Source::Clock),
+    ("latency_p99_ms", Source::Clock),
+    ("ttft_p50_ms", Source::Clock),
+    ("ttft_p99_ms", Source::Clock),
+    ("peak_memory", Source::Memory),
+    ("cold_start_ms", Source::Evaluation),
+    ("joules_per_token", Source::Clock),
 ];
+
+/// What is measured for a figure that has no name of its own.
+fn source(figure: &str) -> Option<Source> {
+    FIGURES.iter().find(|(name, _)| *name == figure).map(|(_, source)| *source)
+}
 
 /// What names of figures begin with that go on with the name of a task or the like. `retention` is in percent.
 const NAMED: [&str; 4] = ["task.", "retention.", "robustness.", "business."];
-
-/// The figures that a clock is needed for.
-const SPEEDS: [&str; 11] = [
-    "prefill_tokens_per_s",
-    "decode_tokens_per_s",
-    "samples_per_s",
-    "decode_p50",
-    "decode_p90",
-    "latency_p50_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "joules_per_token",
-];
 
 /// A condition on a figure: `perplexity <= 1.03x baseline`, `bytes <= 4e6`, `task.facts >= 0.9`.
 ///
@@ -101,7 +104,7 @@ pub enum RequirementError {
         known: String,
     },
     /// It is about something that reports do not have.
-    #[error("{figure:?} is no figure of a report; known are {}, and task.NAME", FIGURES.join(", "))]
+    #[error("{figure:?} is no figure of a report; known are {}, and task.NAME", FIGURES.map(|(name, _)| name).join(", "))]
     Figure {
         /// What it is about.
         figure: String,
@@ -183,11 +186,13 @@ impl Requirement {
             _ => self.figure.as_str(),
         };
         let named = figure.split_once('.').map(|(kind, _)| kind);
+        let source = source(figure);
         Needs {
             tasks: named == Some("task"),
-            evaluation: matches!(named, Some("robustness" | "business")) || figure == "cold_start_ms",
-            memory: figure == "peak_memory",
-            speed: SPEEDS.contains(&figure),
+            evaluation: matches!(named, Some("robustness" | "business"))
+                || source == Some(Source::Evaluation),
+            memory: source == Some(Source::Memory),
+            speed: source == Some(Source::Clock),
         }
     }
 
@@ -329,7 +334,7 @@ impl FromStr for Requirement {
     fn from_str(text: &str) -> Result<Self, RequirementError> {
         let requirement = Self::parts(text)?;
         let figure = &requirement.figure;
-        if !FIGURES.contains(&figure.as_str()) && !NAMED.iter().any(|named| figure.starts_with(named)) {
+        if source(figure).is_none() && !NAMED.iter().any(|named| figure.starts_with(named)) {
             return Err(RequirementError::Figure { figure: figure.clone() });
         }
         Ok(requirement)
