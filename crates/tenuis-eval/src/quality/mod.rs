@@ -5,6 +5,7 @@ mod slices;
 
 pub use slices::TextSlice;
 
+pub use score::divergence;
 pub(crate) use score::log_sum_exp;
 
 use crate::error::EvalError;

@@ -35,19 +35,32 @@ pub(super) fn compare(
                 return Score { nll, kl: 0.0, agrees: true, position };
             }
             let (b_top, b_lse) = log_sum_exp(b);
-            let shift = c_lse - b_lse;
-            let kl: f64 = b
-                .iter()
-                .zip(c)
-                .map(|(&lb, &lc)| {
-                    let p = (lb - b_lse as f32).exp();
-                    f64::from(p) * (f64::from(lb) - f64::from(lc) + shift)
-                })
-                .sum();
+            let kl = between((b, b_lse), (c, c_lse));
             // Rounding may leave a divergence of zero a hair below it.
             Score { nll, kl: if kl < 0.0 { 0.0 } else { kl as f32 }, agrees: b_top == c_top, position }
         })
         .collect()
+}
+
+/// `KL(reference ‖ candidate)` in nats of the predictions that two rows of logits make, as long as each other.
+///
+/// ```
+/// use tenuis_eval::quality::divergence;
+/// let found = divergence(&[3f32.ln(), 0.0], &[5.0, 5.0]); // (3/4, 1/4) and (1/2, 1/2)
+/// assert!((found - (0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln())).abs() < 1e-6);
+/// ```
+pub fn divergence(reference: &[f32], candidate: &[f32]) -> f64 {
+    between((reference, log_sum_exp(reference).1), (candidate, log_sum_exp(candidate).1))
+}
+
+/// The same with the logarithms of the sums of exponentials.
+fn between((b, b_lse): (&[f32], f64), (c, c_lse): (&[f32], f64)) -> f64 {
+    let shift = c_lse - b_lse;
+    let term = |(&lb, &lc): (&f32, &f32)| {
+        let p = (lb - b_lse as f32).exp();
+        f64::from(p) * (f64::from(lb) - f64::from(lc) + shift)
+    };
+    b.iter().zip(c).map(term).sum()
 }
 
 /// The position of the maximum and `log Σ exp`.

@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 use tenuis_core::Weight;
+use tenuis_eval::quality::divergence;
 use tenuis_model::{Block, Model};
 
 /// Which choice each Linear takes, and which blocks are left out.
@@ -40,7 +41,7 @@ pub(super) struct Probe<'m> {
 }
 
 struct Batch {
-    /// The log-probabilities of the original model.
+    /// The logits of the original model.
     reference: Vec<f32>,
     /// The hidden states at the input of every block and behind the last.
     states: Vec<Tensor>,
@@ -52,8 +53,7 @@ impl<'m> Probe<'m> {
         let seq = text.seq_len();
         let n_blocks = model.spec().layers.len();
         let batch = |tokens: &Vec<u32>| -> Result<Batch, RunError> {
-            let mut reference = original.logits_vec(tokens, tokens.len() / seq, seq)?;
-            reference.par_chunks_mut(model.spec().vocab).for_each(log_softmax);
+            let reference = original.logits_vec(tokens, tokens.len() / seq, seq)?;
             let first = model.embed(tokens, tokens.len() / seq, seq, 0)?;
             Ok(Batch { reference, states: vec![first; n_blocks + 1] })
         };
@@ -86,7 +86,7 @@ impl<'m> Probe<'m> {
             for (index, block) in self.blocks.iter().enumerate() {
                 batch.states[index + 1] = forward(block.as_ref(), &batch.states[index])?;
             }
-            sum += divergence(self.model, self.head.as_ref(), batch, &batch.states[self.blocks.len()])?;
+            sum += sum_of(self.model, self.head.as_ref(), batch, &batch.states[self.blocks.len()])?;
         }
         Ok(sum / self.tokens as f64)
     }
@@ -118,7 +118,7 @@ impl<'m> Probe<'m> {
                     hidden = forward(block.as_ref(), &hidden)?;
                 }
             }
-            sum += divergence(self.model, head.or(self.head.as_ref()), batch, &hidden)?;
+            sum += sum_of(self.model, head.or(self.head.as_ref()), batch, &hidden)?;
         }
         Ok(sum / self.tokens as f64)
     }
@@ -129,29 +129,14 @@ fn forward(block: Option<&Block>, hidden: &Tensor) -> Result<Tensor, RunError> {
 }
 
 /// `Σ KL(original ‖ model)` over the positions of a batch, in nats.
-fn divergence(model: &Model, head: Option<&Weight>, batch: &Batch, hidden: &Tensor) -> Result<f64, RunError> {
+fn sum_of(model: &Model, head: Option<&Weight>, batch: &Batch, hidden: &Tensor) -> Result<f64, RunError> {
     let vocab = model.spec().vocab;
-    let mut logits = match head {
+    let logits = match head {
         Some(weight) => model.head_with(hidden, weight)?,
         None => model.head_values(hidden)?,
     };
-    let rows = logits.par_chunks_mut(vocab).zip(batch.reference.par_chunks(vocab));
-    let divergence = |(logits, reference): (&mut [f32], &[f32])| -> f64 {
-        log_softmax(logits);
-        let terms = reference.iter().zip(&*logits).map(|(&p, &q)| f64::from(p.exp()) * f64::from(p - q));
-        terms.sum()
-    };
+    let rows = logits.par_chunks(vocab).zip(batch.reference.par_chunks(vocab));
     // Collected in order: the sum does not depend on the number of threads.
-    let all: Vec<f64> = rows.map(divergence).collect();
+    let all: Vec<f64> = rows.map(|(logits, reference)| divergence(reference, logits)).collect();
     Ok(all.iter().sum())
-}
-
-/// `l − log Σ exp l`.
-fn log_softmax(logits: &mut [f32]) {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&l| f64::from((l - most).exp())).sum();
-    let shift = most + sum.ln() as f32;
-    for logit in logits {
-        *logit -= shift;
-    }
 }
