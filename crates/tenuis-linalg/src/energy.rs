@@ -7,55 +7,68 @@ use rayon::prelude::*;
 /// Rows that are multiplied at a time: few enough that the product stays small beside the Hessian.
 const ROWS: usize = 512;
 
-/// `tr(A·H·Aᵀ)`: with `H = XᵀX`, the squared Frobenius norm of `X·Aᵀ`. For the difference of two weights it is the squared
-/// error of the output.
-///
-/// The product is taken in f32, the sum in f64, on all threads: `rows · features²` multiplications.
-///
-/// # Shapes
-/// `a`: `[rows, features]`, row-major, `features` those of the Hessian.
+/// A Hessian, ready to be asked for `tr(A·H·Aᵀ)`: with `H = XᵀX` the squared Frobenius norm of `X·Aᵀ`. For the difference of
+/// two weights it is the squared error of the output.
 ///
 /// ```
-/// use tenuis_linalg::{Gram, energy};
+/// use tenuis_linalg::{Energy, Gram};
 /// let gram = Gram::from_upper(2, vec![1.0, 2.0, 0.0, 5.0])?;
-/// assert_eq!(energy(gram.view(), &[1.0, 1.0, 0.0, 2.0]), 10.0 + 20.0);
+/// assert_eq!(Energy::new(gram.view()).of(&[1.0, 1.0, 0.0, 2.0]), 10.0 + 20.0);
 /// # Ok::<(), tenuis_linalg::GramError>(())
 /// ```
-///
-/// # Panics
-/// If `a` does not hold whole rows.
-pub fn energy(hessian: GramView<'_>, a: &[f32]) -> f64 {
-    let n = hessian.features();
-    if n == 0 {
-        return 0.0;
+#[derive(Clone, Debug)]
+pub struct Energy {
+    features: usize,
+    /// Both triangles.
+    square: Vec<f32>,
+}
+
+impl Energy {
+    /// Copies the Hessian: a product reads rows of both triangles.
+    pub fn new(hessian: GramView<'_>) -> Self {
+        let features = hessian.features();
+        let mut square = vec![0.0f32; features * features];
+        square.par_chunks_mut(features.max(1)).enumerate().for_each(|(row, values)| {
+            for (column, value) in values.iter_mut().enumerate() {
+                *value = hessian.get(row, column);
+            }
+        });
+        Self { features, square }
     }
-    assert_eq!(a.len() % n, 0, "whole rows of {n} columns");
-    let mut square = vec![0.0f32; n * n];
-    square.par_chunks_mut(n).enumerate().for_each(|(row, values)| {
-        for (column, value) in values.iter_mut().enumerate() {
-            *value = hessian.get(row, column);
+
+    /// `tr(A·H·Aᵀ)` of any number of rows `A`.
+    ///
+    /// The product is taken in f32, the sum in f64, on all threads: `rows · features²` multiplications.
+    ///
+    /// # Shapes
+    /// `a`: `[rows, features]`, row-major.
+    ///
+    /// # Panics
+    /// If `a` does not hold whole rows.
+    pub fn of(&self, a: &[f32]) -> f64 {
+        let n = self.features;
+        if n == 0 {
+            return 0.0;
         }
-    });
-    let square = MatRef::new(&square, [n, n], [n, 1]);
-    let mut product = vec![0.0f32; ROWS.min(a.len() / n) * n];
-    let chunk = |a: &[f32]| -> f64 {
-        let rows = a.len() / n;
-        let product = &mut product[..rows * n];
-        product.fill(0.0);
-        multiply_add_parallel(
-            MatMut::new(product, [rows, n], [n, 1]),
-            1.0,
-            MatRef::new(a, [rows, n], [n, 1]),
-            square,
-        );
-        // In order of the rows: the sum does not depend on the number of threads.
-        let of_row = |(p, a): (&[f32], &[f32])| -> f64 {
-            p.iter().zip(a).map(|(&p, &a)| f64::from(p) * f64::from(a)).sum()
+        assert_eq!(a.len() % n, 0, "whole rows of {n} columns");
+        let square = MatRef::new(&self.square, [n, n], [n, 1]);
+        let mut product = vec![0.0f32; ROWS.min(a.len() / n) * n];
+        let chunk = |a: &[f32]| -> f64 {
+            let rows = a.len() / n;
+            let product = &mut product[..rows * n];
+            product.fill(0.0);
+            let (target, a_view) =
+                (MatMut::new(product, [rows, n], [n, 1]), MatRef::new(a, [rows, n], [n, 1]));
+            multiply_add_parallel(target, 1.0, a_view, square);
+            // In order of the rows: the sum does not depend on the number of threads.
+            let of_row = |(p, a): (&[f32], &[f32])| -> f64 {
+                p.iter().zip(a).map(|(&p, &a)| f64::from(p) * f64::from(a)).sum()
+            };
+            let sums: Vec<f64> = product.par_chunks(n).zip(a.par_chunks(n)).map(of_row).collect();
+            sums.iter().sum()
         };
-        let sums: Vec<f64> = product.par_chunks(n).zip(a.par_chunks(n)).map(of_row).collect();
-        sums.iter().sum()
-    };
-    a.chunks(ROWS * n).map(chunk).sum()
+        a.chunks(ROWS * n).map(chunk).sum()
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +90,7 @@ mod tests {
         };
         let expected: f64 = x.chunks(n).map(|x| a.chunks(n).map(|a| output(x, a).powi(2)).sum::<f64>()).sum();
         // Sums of 24 products in f32.
-        let off = (energy(gram.view(), &a) / expected - 1.0).abs();
+        let off = (Energy::new(gram.view()).of(&a) / expected - 1.0).abs();
         assert!(off < 1e-5, "off by {off}");
     }
 }

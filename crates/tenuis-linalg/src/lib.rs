@@ -30,7 +30,7 @@ mod transpose;
 mod whitening;
 
 pub use eigen::{EigenError, SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
-pub use energy::energy;
+pub use energy::Energy;
 pub use factor::{FactorError, HessianFactor, factor_hessian};
 pub use finite::first_non_finite;
 pub use gram::{Gram, GramError, GramView};

@@ -6,6 +6,7 @@ use crate::calibration::Calibration;
 use crate::error::RunError;
 use crate::registry;
 use crate::stage::StageJob;
+use crate::stage::output_error::OutputError;
 use crate::stage::trial::Stream;
 use crate::stage::trial::Trial;
 use crate::workshop::Workshop;
@@ -13,15 +14,13 @@ use candle_core::{Device, Tensor};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tenuis_core::{Representation, Weight};
+use tenuis_core::Weight;
 use tenuis_host::Technique;
-use tenuis_linalg::{GramView, LayerStats, MatMut, MatRef, StatsNeeds, multiply_add_parallel};
+use tenuis_linalg::StatsNeeds;
 use tenuis_model::{Linear, Model, ModelError};
 use tenuis_recipe::LoadedRecipe;
 use tenuis_spec::LinearSpec;
 
-/// Rows of a weight whose error is computed at once.
-const ERROR_ROWS: usize = 256;
 /// Bytes of Gram matrices that are gathered at a time, beside those of the other groups of a block.
 const GRAMS_AT_ONCE: usize = 1 << 30;
 /// A kernel is timed for so long, and at least so often; the least time counts.
@@ -171,7 +170,7 @@ pub(super) fn gather(
                         None => None,
                     });
                 }
-                let square = Square::of(&stats);
+                let errors = OutputError::by(Some(&stats));
                 // Of experts, a token meets few.
                 let share = stats.rows() as f64 / stream.rows().max(1) as f64;
                 for (member, linear) in group.linears.iter().enumerate() {
@@ -186,7 +185,7 @@ pub(super) fn gather(
                         Some((index, position)),
                         weight,
                         &made,
-                        &square,
+                        &errors,
                         share,
                     )?);
                 }
@@ -210,43 +209,11 @@ pub(super) fn gather(
             });
         }
         let made: Vec<&Weight> = made.iter().collect();
-        slots.push(weigh.slot(linear, None, &weight, &made, &Square::of(&stats), 1.0)?);
+        slots.push(weigh.slot(linear, None, &weight, &made, &OutputError::by(Some(&stats)), 1.0)?);
     }
     workshop.observer.advance(1);
     workshop.observer.end();
     Ok(slots)
-}
-
-/// `XᵀX`, both triangles.
-struct Square {
-    features: usize,
-    values: Vec<f32>,
-}
-
-impl Square {
-    fn of(stats: &LayerStats) -> Self {
-        let features = stats.features();
-        let mut values = vec![0.0; features * features];
-        if let Some(gram) = stats.gram() {
-            let gram: GramView<'_> = gram.view();
-            for (i, row) in values.chunks_mut(features).enumerate() {
-                for (j, value) in row.iter_mut().enumerate() {
-                    *value = gram.get(i, j);
-                }
-            }
-        }
-        Self { features, values }
-    }
-
-    /// `tr(D·H·Dᵀ)` for some rows of `D`.
-    fn energy(&self, rows: &[f32]) -> f64 {
-        let n = self.features;
-        let count = rows.len() / n.max(1);
-        let mut product = vec![0.0; rows.len()];
-        let (lhs, rhs) = (MatRef::new(rows, [count, n], [n, 1]), MatRef::new(&self.values, [n, n], [n, 1]));
-        multiply_add_parallel(MatMut::new(&mut product, [count, n], [n, 1]), 1.0, lhs, rhs);
-        product.iter().zip(rows).map(|(&p, &d)| f64::from(p) * f64::from(d)).sum()
-    }
 }
 
 /// Weighs what techniques made.
@@ -265,15 +232,15 @@ impl Weigh<'_> {
         place: Option<(usize, usize)>,
         base: &Weight,
         made: &[&Weight],
-        square: &Square,
+        errors: &OutputError<'_>,
         share: f64,
     ) -> Result<Slot, RunError> {
-        let whole = squared_error(linear, base.as_ref(), None, square)?;
+        let whole = errors.whole(&linear.name, base.as_ref())?;
         let mut weigh = |weight: &Weight| -> Result<Candidate, RunError> {
             let error = if Arc::ptr_eq(weight, base) {
                 0.0
             } else {
-                let error = squared_error(linear, base.as_ref(), Some(weight.as_ref()), square)?;
+                let error = errors.squared(&linear.name, base.as_ref(), weight.as_ref(), None)?;
                 // Nothing is known of an input that no token had: whatever is smallest will do.
                 if whole > 0.0 { (error / whole).max(0.0) } else { 0.0 }
             };
@@ -296,30 +263,6 @@ impl Weigh<'_> {
         let candidates = made.iter().map(|weight| weigh(weight)).collect::<Result<_, _>>()?;
         Ok(Slot { linear: linear.clone(), place, base: weigh(base)?, candidates })
     }
-}
-
-/// `tr(D·H·Dᵀ)` with `D = W − Ŵ`, or `D = W`.
-fn squared_error(
-    linear: &LinearSpec,
-    base: &dyn Representation,
-    made: Option<&dyn Representation>,
-    square: &Square,
-) -> Result<f64, RunError> {
-    let [rows, columns] = linear.shape;
-    let failed = |source| RunError::Weight { tensor: linear.name.clone(), source };
-    let mut sum = 0.0;
-    for start in (0..rows).step_by(ERROR_ROWS) {
-        let range = start..(start + ERROR_ROWS).min(rows);
-        let mut difference = vec![0.0; range.len() * columns];
-        base.decode_rows(range.clone(), &mut difference).map_err(failed)?;
-        if let Some(made) = made {
-            let mut other = vec![0.0; difference.len()];
-            made.decode_rows(range, &mut other).map_err(failed)?;
-            difference.iter_mut().zip(&other).for_each(|(d, o)| *d -= o);
-        }
-        sum += square.energy(&difference);
-    }
-    Ok(sum)
 }
 
 /// The least time of one row through the weight's kernel, in milliseconds.

@@ -1,6 +1,7 @@
 //! Conditions that every group of Linears has to meet by itself.
 
 use super::group::Made;
+use super::output_error::OutputError;
 use crate::error::RunError;
 use std::collections::BTreeMap;
 use tenuis_eval::report::Requirement;
@@ -37,38 +38,16 @@ pub(super) fn relative_errors(
     made: &Made,
     stats: Option<&LayerStats>,
 ) -> Result<BTreeMap<String, f64>, RunError> {
+    let by = OutputError::by(stats);
     let mut errors = BTreeMap::new();
     for (name, new) in &made.weights {
         let Some(old) = block.weight(name) else { continue };
-        let [rows, columns] = old.shape();
-        let wrong = |source| RunError::Weight { tensor: name.clone(), source };
-        let (mut w, mut delta) = (vec![0.0f32; rows * columns], vec![0.0f32; rows * columns]);
-        old.decode_rows(0..rows, &mut w).map_err(wrong)?;
-        new.decode_rows(0..rows, &mut delta).map_err(wrong)?;
-        if let Some(scale) = made.folds.get(name) {
-            // The new weight is for the input divided by the scale.
-            for row in delta.chunks_mut(columns) {
-                row.iter_mut().zip(scale).for_each(|(v, s)| *v /= s);
-            }
-        }
-        delta.iter_mut().zip(&w).for_each(|(d, w)| *d -= w);
-        let (error, whole) = (energy(&delta, columns, stats), energy(&w, columns, stats));
+        let scale = made.folds.get(name).map(Vec::as_slice);
+        let error = by.squared(name, old.as_ref(), new.as_ref(), scale)?;
+        let whole = by.whole(name, old.as_ref())?;
         errors.insert(name.clone(), if whole > 0.0 { error / whole } else { error });
     }
     Ok(errors)
-}
-
-/// `tr(W·H·Wᵀ)`.
-fn energy(w: &[f32], columns: usize, stats: Option<&LayerStats>) -> f64 {
-    if let Some(gram) = stats.and_then(LayerStats::gram) {
-        return tenuis_linalg::energy(gram.view(), w);
-    }
-    let squares = stats.and_then(LayerStats::moments).map(tenuis_linalg::Moments::sum_squares);
-    let weighted = |row: &[f32]| -> f64 {
-        let weight = |i: usize| squares.map_or(1.0, |s| s[i]);
-        row.iter().enumerate().map(|(i, &w)| weight(i) * f64::from(w) * f64::from(w)).sum()
-    };
-    w.chunks(columns).map(weighted).sum()
 }
 
 /// The first gate that a Linear does not meet, as a sentence.

@@ -10,6 +10,7 @@ mod forms;
 mod group;
 mod layer_gate;
 pub(crate) mod model_scope;
+pub(crate) mod output_error;
 mod rest;
 mod resume;
 mod stream;
