@@ -161,6 +161,32 @@ fn a_killed_run_goes_on() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Ctrl-C while everything is measured ends the run, too; what was made stays, and the same command goes on.
+#[cfg(unix)]
+#[test]
+fn a_measurement_that_is_interrupted_ends() {
+    let fixture = Fixture::new(FIXTURE);
+    let recipe = written(&fixture, "x.toml", "name = \"x\"\n[[stages]]\ntechnique = \"rtn\"\n");
+    // Windows that overlap all but wholly: minutes of work on so small a model.
+    let mut slow = eval(&fixture, "out", &["--recipe", &recipe, "--stride", "1"]);
+    let child = slow.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !fixture.path("out/x").exists() {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing was made");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let ended: Run = child.wait_with_output().unwrap().into();
+    ended.failed_with(9, &["goes on"]);
+    assert!(!fixture.path("out/report.json").exists());
+    let _ = run(eval(&fixture, "out", &["--recipe", &recipe])).succeeded();
+    let report = report(&fixture, "out");
+    assert_eq!(report["candidates"][0]["compression"]["reused"], true);
+    let list = tenuis(&["runs", "list", &path(&fixture, "out")]).succeeded().stdout;
+    assert!(list.contains("interrupted") && list.contains("finished"), "{list}");
+}
+
 #[test]
 fn gates_climb_down_the_ladder_and_roll_back() {
     let fixture = Fixture::new(FIXTURE);
@@ -302,6 +328,12 @@ fn runs_are_kept_looked_up_and_not_done_twice() {
     let csv = tenuis(&["runs", "export", &out]).succeeded().stdout;
     assert!(csv.starts_with("unix_ms,run,event,") && csv.contains("run-2,metric,three,bytes"), "{csv}");
     tenuis(&["runs", "show", "run-9", &out]).failed_with(3, &["run-9", "run-1, run-2"]);
+
+    // What is made afresh is made once: the stage that both recipes begin with is not run twice.
+    let _ = run(eval(&fixture, "out", &["--recipe", &two, "--recipe", &three, "--fresh"])).succeeded();
+    let show = tenuis(&["runs", "show", "run-3", &out]).succeeded().stdout;
+    let of = |state: &str| show.lines().filter(|line| line.contains(state) && line.contains("gpt")).count();
+    assert_eq!((of("started"), of("reused")), (3, 1), "{show}");
 
     // The store goes, candidates stay, and nothing is lost but time.
     let before = hash(&fixture.path("out/three"));

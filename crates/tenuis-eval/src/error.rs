@@ -12,6 +12,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EvalError {
+    /// Whoever watches asked the measurement to stop.
+    #[error("the measurement was stopped")]
+    Cancelled,
     /// The model could not be run.
     #[error(transparent)]
     Model(#[from] ModelError),

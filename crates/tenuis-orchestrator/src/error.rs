@@ -320,7 +320,7 @@ pub enum RunError {
     #[error(transparent)]
     Ledger(#[from] tenuis_plan::ledger::LedgerError),
     /// The run was asked to stop.
-    #[error("cancelled; nothing was written to the output path")]
+    #[error("cancelled; what was finished is kept, and the same command goes on from it")]
     Cancelled,
 }
 
@@ -332,7 +332,10 @@ impl From<ModelError> for RunError {
 
 impl From<EvalError> for RunError {
     fn from(error: EvalError) -> Self {
-        Self::Eval(Box::new(error))
+        match error {
+            EvalError::Cancelled => Self::Cancelled,
+            error => Self::Eval(Box::new(error)),
+        }
     }
 }
 

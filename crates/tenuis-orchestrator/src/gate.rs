@@ -178,11 +178,8 @@ impl<'a> Gatekeeper<'a> {
             Subject { name: "candidate", model: candidate },
         ];
         observer.begin("measuring what was made", windows.count() as u64);
-        let found = quality::measure(&subjects, &self.text.data, windows, |n| observer.advance(n as u64))?;
+        let found = quality::measure(&subjects, &self.text.data, windows, |done| observer.step(done))?;
         observer.end();
-        if observer.cancelled() {
-            return Err(RunError::Cancelled);
-        }
         let mut found = found.into_iter();
         let (Some(base), Some(made)) = (found.next(), found.next()) else { return Err(RunError::Cancelled) };
         let base = measured("baseline", base, self.baseline(needs, observer)?);

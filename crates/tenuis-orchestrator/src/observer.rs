@@ -1,5 +1,7 @@
 //! What a long run tells whoever is watching.
 
+use std::ops::ControlFlow;
+
 /// Watches a run: progress bars, a log, or nothing.
 ///
 /// Phases do not nest; the last one begun is the one that advances.
@@ -12,6 +14,12 @@ pub trait Observer: Send + Sync {
     /// `steps` more steps of the phase are done.
     fn advance(&self, steps: u64) {
         let _ = steps;
+    }
+
+    /// `steps` more steps of the phase are done; whether the run goes on.
+    fn step(&self, steps: usize) -> ControlFlow<()> {
+        self.advance(steps as u64);
+        if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// What the phase is at: a loss, a rate.

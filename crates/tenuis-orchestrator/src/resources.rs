@@ -109,7 +109,9 @@ pub(crate) fn resources(
     let max_positions = subjects.iter().map(|s| s.model.spec().max_positions).min().unwrap_or_default();
     let protocol = request.protocol(max_positions);
     let (mut speeds, mut noise) = (vec![None; subjects.len()], None);
+    let stopped = || if observer.cancelled() { Err(RunError::Cancelled) } else { Ok(()) };
     if request.speed.is_some() {
+        stopped()?;
         observer.begin("measuring speed", protocol.steps(subjects.len()) as u64);
         let measured = speed::measure(subjects, &protocol, |n| observer.advance(n as u64))?;
         observer.end();
@@ -120,6 +122,7 @@ pub(crate) fn resources(
     if let Some(probe) = &request.memory {
         observer.begin("measuring memory", subjects.len() as u64);
         for ((memory, subject), dir) in memories.iter_mut().zip(subjects).zip(dirs) {
+            stopped()?;
             *memory = Some(probe.measure(*subject, dir, &protocol, request.starts)?);
             observer.advance(1);
         }

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use score::{Score, compare};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use tenuis_measure::nearest_rank_of;
 use tenuis_metrics::{Direction, Spread};
 use tenuis_model::Model;
@@ -173,15 +174,15 @@ pub struct Subject<'a> {
 /// * `KL(b ‖ c) = Σ_v p_b[v] · (log p_b[v] − log p_c[v])`;
 /// * top-1 agreement: both have their maximum at the same token (the first of equal ones).
 ///
-/// The first subject is the baseline. `progress` is called with the number of windows done.
+/// The first subject is the baseline. `progress` is called with the number of windows done, and may end it.
 ///
 /// # Errors
-/// [`EvalError`] where a model fails, gives logits that are not finite, or has another vocabulary.
+/// [`EvalError::Cancelled`] where `progress` said so, else where a model fails, gives logits that are not finite, or has another vocabulary.
 pub fn measure(
     subjects: &[Subject<'_>],
     data: &TextData,
     windows: Windows,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Vec<Measured>, EvalError> {
     let Some(baseline) = subjects.first() else { return Ok(Vec::new()) };
     let (vocab, seq) = (baseline.model.spec().vocab, windows.seq_len());
@@ -214,7 +215,9 @@ pub fn measure(
                 kept.extend_from_slice(&scores[seq - 1 - windows.predicted(start)..]);
             }
         }
-        progress(starts.len());
+        if progress(starts.len()).is_break() {
+            return Err(EvalError::Cancelled);
+        }
     }
     let reference = all.first().map(Vec::as_slice).unwrap_or_default();
     Ok(all.iter().map(|scores| finish(scores, reference, data, windows)).collect())

@@ -27,6 +27,9 @@ pub(super) fn tasks(
     }
     observer.begin(&format!("measuring tasks: {}", subject.name), items as u64);
     for task in tasks {
+        if observer.cancelled() {
+            return Err(RunError::Cancelled);
+        }
         let (score, items) = task.measure(subject, &|done| observer.advance(done as u64))?;
         samples.add(task.name(), &items, task.statistic(&items)?);
         scores.insert(task.name().to_owned(), score);

@@ -263,7 +263,7 @@ fn run(
     let names = candidates.iter().map(|c| c.name.as_str());
     subjects.extend(names.zip(&models).map(|(name, model)| Subject { name, model }));
     observer.begin("measuring quality", windows.count() as u64);
-    let measured = quality::measure(&subjects, &data.data, windows, |done| observer.advance(done as u64))?;
+    let measured = quality::measure(&subjects, &data.data, windows, |done| observer.step(done))?;
     observer.end();
     let (mut qualities, window_scores): (Vec<Quality>, Vec<_>) =
         measured.into_iter().map(|measured| (measured.quality, measured.windows)).unzip();

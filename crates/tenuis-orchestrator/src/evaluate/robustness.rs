@@ -100,8 +100,7 @@ pub(super) fn measure(
     if total > 0 {
         observer.begin("measuring robustness", total as u64);
         for (name, text, windows) in &harder.texts {
-            let measured =
-                quality::measure(subjects, &text.data, *windows, |done| observer.advance(done as u64))?;
+            let measured = quality::measure(subjects, &text.data, *windows, |done| observer.step(done))?;
             for ((runs, kept), measured) in runs.iter_mut().zip(&mut windows_of).zip(measured) {
                 runs.entry(name.clone()).or_default().push(measured.quality);
                 kept.entry(name.clone()).or_default().extend(measured.windows);

@@ -18,6 +18,7 @@ use output::NewCheckpoint;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tenuis_core::{Checkpoint, CodecRegistry, Layout, Weight, WriterOptions};
@@ -129,7 +130,9 @@ fn loss_of(
     let window = LOSS_WINDOW.0.min(tokens.len()).min(model.spec().max_positions);
     let windows = Windows::of(tokens.len(), window, Some(window * LOSS_WINDOW.1))?;
     let data = TextData { tokens, hash: String::new() };
-    let quality = measure(&[Subject { name: "candidate", model: &model }], &data, windows, |_| {})?;
+    let quality = measure(&[Subject { name: "candidate", model: &model }], &data, windows, |_| {
+        ControlFlow::Continue(())
+    })?;
     Ok(quality.first().map_or(f64::NAN, |measured| measured.quality.perplexity.value.ln()))
 }
 
