@@ -71,6 +71,15 @@ impl LoadedRecipe {
         self.template.is_some()
     }
 
+    /// Everything that the recipe says, what is open in the stages of a template included: two recipes that differ in this may
+    /// do different things.
+    pub fn content(&self) -> Value {
+        match &self.template {
+            Some(template) => Value::Object(template.values.clone()),
+            None => serde_json::to_value(&self.recipe).unwrap_or_default(),
+        }
+    }
+
     fn read(file: &str, text: &str, dir: &Path) -> Result<Self, RecipeError> {
         let Source { values, origin } = extend::read(file, text, dir)?;
         let template = Template::of(&values, &origin)?;

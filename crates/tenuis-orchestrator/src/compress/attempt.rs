@@ -178,8 +178,11 @@ impl Workshop<'_> {
             }
             None => stage::run(self, &jobs, provenance),
         };
-        // What a failed stage has saved is gone on from; where it saved nothing, nothing is left.
-        let made = made.inspect_err(|_| drop(fs::remove_dir(&resumable)))?;
+        // What a failed stage has saved is gone on from; where it saved nothing, nothing is left, and no run goes on from it.
+        let made = made.map_err(|error| match (fs::remove_dir(&resumable), error) {
+            (Ok(()), RunError::Paused { .. }) => RunError::Cancelled,
+            (_, error) => error,
+        })?;
         fs::remove_dir_all(&resumable)
             .map_err(|source| RunError::File { path: resumable.clone(), source })?;
         Ok(made)

@@ -77,7 +77,7 @@ impl Searcher<'_> {
         let (space, config, method) = self.plan(request)?;
         let identity = json!({
             "scenario": request.scenario,
-            "template": request.template.recipe,
+            "template": request.template.content(),
             "space": space,
             "config": config,
             "model": self.model.checkpoint().hash().to_hex().to_string(),
@@ -155,7 +155,8 @@ impl Searcher<'_> {
         let spec = request.template.recipe.search.clone().unwrap_or_default();
         let mut axes = spec.axes.clone();
         // A tied head is the embedding, which is no target.
-        if self.model.spec().tied && request.template.recipe == tenuis_recipe::builtin_search()?.recipe {
+        if self.model.spec().tied && request.template.content() == tenuis_recipe::builtin_search()?.content()
+        {
             axes.insert("head".to_owned(), json!([16]));
         }
         let space: Space = serde_json::from_value(Value::Object(axes))

@@ -172,3 +172,12 @@ fn a_recipe_without_a_search_keeps_its_dollars() {
     let loaded = LoadedRecipe::parse("a.toml", text).unwrap();
     assert_eq!(loaded.recipe.stages[0].options["text"], "$bits");
 }
+
+#[test]
+fn the_content_of_a_template_has_its_stages() {
+    let other = TEMPLATE.replace("bits = 8", "bits = 6");
+    let (one, other) = (template(), LoadedRecipe::parse("t.toml", &other).unwrap());
+    assert_eq!(one.recipe, other.recipe, "the stages are not known yet");
+    assert_ne!(one.content(), other.content());
+    assert_eq!(one.content(), template().content());
+}
