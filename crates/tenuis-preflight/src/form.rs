@@ -73,7 +73,7 @@ impl Rank {
 
 impl Form {
     /// Reads the well-known options of a technique.
-    pub(crate) fn of(method: Method, options: &Map<String, Value>, blocks: usize) -> Self {
+    pub(crate) fn of(method: Method, options: &Map<String, Value>) -> Self {
         match method {
             Method::Round | Method::Gptq => grouped(options, true),
             Method::Awq => grouped(options, false),
@@ -88,18 +88,11 @@ impl Form {
             }
             Method::Svd | Method::Asvd | Method::SvdLlm => Self::LowRank(Rank::read(options)),
             Method::Correct => Self::Corrected(Rank::read(options)),
-            Method::CutUnits => ratio(options).map_or(Self::Same, |removed| Self::Share(1.0 - removed)),
-            Method::CutBlocks => {
-                let count = options.get("count").and_then(Value::as_u64);
-                let listed = options.get("remove").and_then(Value::as_array).map(|list| list.len() as u64);
-                let by_number = count.or(listed).map(|count| count as f64 / blocks.max(1) as f64);
-                let removed = by_number.or_else(|| ratio(options));
-                removed.map_or(Self::Same, |removed| Self::Share(1.0 - removed.clamp(0.0, 1.0)))
-            }
             // Where nothing is known of a technique, a `bits` or `ratio` among its options means what it does elsewhere.
             Method::Unknown if options.contains_key("bits") => grouped(options, false),
             Method::Unknown => ratio(options).map_or(Self::Same, |removed| Self::Share(1.0 - removed)),
-            Method::Train => Self::Same,
+            // What they remove is no form of what is left.
+            Method::Cut(_) | Method::Train => Self::Same,
         }
     }
 
@@ -185,7 +178,7 @@ mod tests {
 
     fn bytes(technique: &str, options: &Value, shape: [usize; 2], now: u64) -> u64 {
         let options = options.as_object().cloned().unwrap_or_default();
-        Form::of(Method::of(technique), &options, 32).bytes(shape, now)
+        Form::of(Method::of(technique), &options).bytes(shape, now)
     }
 
     /// A 4096×4096 matrix of f16, 32 MiB, by hand.
@@ -208,8 +201,6 @@ mod tests {
         assert_eq!(of("svdllm", json!({ "rank": { "keep": 0.5 } })), 1024 * 8192 * 2);
         assert_eq!(of("correct", json!({ "rank": 16 })), 2 * weights + 16 * 8192 * 2);
         assert_eq!(of("cast", json!({ "dtype": "f32" })), 4 * weights);
-        assert_eq!(of("prune-channels", json!({ "ratio": 0.25 })), 2 * weights / 4 * 3);
-        assert_eq!(of("prune-blocks", json!({ "count": 8 })), 2 * weights / 4 * 3);
         assert_eq!(of("mine", json!({})), 2 * weights, "nothing is known");
     }
 

@@ -6,6 +6,7 @@
 //!
 //! `docs/preflight.md` has the formulas, what is not known, and how wrong they were.
 
+mod cut;
 mod error;
 mod form;
 mod memory;

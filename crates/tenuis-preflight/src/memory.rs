@@ -1,6 +1,5 @@
 //! What is in memory at the fullest moment of a stage.
 
-use crate::method::Method;
 use crate::network::{BlockShape, F32, GroupShape, LinearShape, Network};
 use crate::stage::{Calibration, Needs, StageShape, Training};
 use serde::{Deserialize, Serialize};
@@ -291,7 +290,7 @@ impl Walk<'_> {
 
     fn model_workspace(&self, stage: &StageShape) -> u64 {
         if let Some(training) = stage.training {
-            return training_bytes(self.before, training);
+            return training_bytes(self.after, training);
         }
         let linears = self.before.blocks.iter().flat_map(BlockShape::linears);
         let (mut largest, mut widest) = (0, 0);
@@ -299,7 +298,7 @@ impl Walk<'_> {
             largest = linear.weights().max(largest);
             widest = (linear.shape[1] as u64).max(widest);
         }
-        let factor = if stage.method() == Method::CutUnits { 2 * 8 * widest * widest } else { 0 };
+        let factor = if stage.method().compensates() { 2 * 8 * widest * widest } else { 0 };
         MODEL_WORKSPACE * largest + factor
     }
 }

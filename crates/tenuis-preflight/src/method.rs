@@ -1,8 +1,10 @@
 //! What is known of the techniques by name: what they ask for, what they hold beside the weight, what they compute.
 
+use crate::cut::Unit;
 use crate::form::Rank;
 use crate::stage::Needs;
 use serde_json::{Map, Value};
+use tenuis_spec::DimensionKind;
 
 /// Operations per weight of choosing a scale and rounding, in units of the product's rate: a minimum and a maximum of the
 /// group, a division, a rounding, an error, a few of them in f64 and all behind memory.
@@ -49,10 +51,8 @@ pub(crate) enum Method {
     SvdLlm,
     Correct,
     Cast,
-    /// Removes channels, heads or experts.
-    CutUnits,
-    /// Removes layers.
-    CutBlocks,
+    /// Removes channels, heads, experts or blocks.
+    Cut(Unit),
     Train,
     Unknown,
 }
@@ -73,8 +73,11 @@ impl Method {
             "svdllm" | "svdllm-budget" => Self::SvdLlm,
             "correct" => Self::Correct,
             "cast" => Self::Cast,
-            "prune-channels" | "prune-heads" | "prune-query-heads" | "prune-experts" => Self::CutUnits,
-            "prune-blocks" => Self::CutBlocks,
+            "prune-channels" => Self::Cut(Unit::Dimension(DimensionKind::FfnChannels)),
+            "prune-heads" => Self::Cut(Unit::Dimension(DimensionKind::KvGroups)),
+            "prune-query-heads" => Self::Cut(Unit::Dimension(DimensionKind::QueryHeads)),
+            "prune-experts" => Self::Cut(Unit::Experts),
+            "prune-blocks" => Self::Cut(Unit::Blocks),
             "distill" => Self::Train,
             _ => Self::Unknown,
         }
@@ -92,8 +95,13 @@ impl Method {
             Self::Select => Needs { original: true, ..dense },
             Self::Round | Self::Int8 | Self::Svd => dense,
             Self::Cast => Needs { any_tensor: true, ..Needs::default() },
-            Self::CutUnits | Self::CutBlocks | Self::Train | Self::Unknown => Needs::default(),
+            Self::Cut(_) | Self::Train | Self::Unknown => Needs::default(),
         }
+    }
+
+    /// Whether the Linears that read what is removed get new weights, by a regression on their inputs.
+    pub(crate) const fn compensates(self) -> bool {
+        matches!(self, Self::Cut(Unit::Dimension(_)))
     }
 
     /// Operations that a technique of the group scope takes for a group of Linears with so many input features, each of
@@ -119,7 +127,7 @@ impl Method {
                 Self::SvdLlm | Self::Correct => 2.0 * weights * n + decomposition([outs, ins], options),
                 // Of what is not known it is assumed that it does what others do with what it asks for.
                 Self::Unknown => round * weights + weights * n,
-                Self::CutUnits | Self::CutBlocks | Self::Train => 0.0,
+                Self::Cut(_) | Self::Train => 0.0,
             }
         };
         let once = match self {
@@ -153,7 +161,7 @@ impl Method {
             Self::SvdLlm | Self::Correct => 48 * largest + 24 * n * n,
             Self::Cast => 4 * largest,
             Self::Unknown => 8 * n * n + 8 * largest,
-            Self::CutUnits | Self::CutBlocks | Self::Train => 0,
+            Self::Cut(_) | Self::Train => 0,
         }
     }
 }

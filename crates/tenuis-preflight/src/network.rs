@@ -38,6 +38,8 @@ pub struct Network {
 /// A block.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BlockShape {
+    /// What it is, for what cuts units out of it.
+    pub(crate) layer: LayerSpec,
     pub(crate) groups: Vec<GroupShape>,
     /// Groups whose inputs do not depend on each other's weights.
     pub(crate) rounds: Vec<Range<usize>>,
@@ -66,9 +68,10 @@ pub(crate) struct LinearShape {
 }
 
 impl LinearShape {
-    fn of(spec: &LinearSpec, stored: &impl Fn(&str) -> Option<u64>, width: u64) -> Self {
-        let dense = spec.shape[0] as u64 * spec.shape[1] as u64 * width;
-        Self { name: spec.name.clone(), shape: spec.shape, bytes: stored(&spec.name).unwrap_or(dense) }
+    fn of(spec: &LinearSpec, stored: &impl Fn(&str, u64) -> Option<u64>, width: u64) -> Self {
+        let weights = spec.shape[0] as u64 * spec.shape[1] as u64;
+        let bytes = stored(&spec.name, weights).unwrap_or(weights * width);
+        Self { name: spec.name.clone(), shape: spec.shape, bytes }
     }
 
     pub(crate) fn weights(&self) -> u64 {
@@ -86,6 +89,7 @@ impl Network {
     /// Takes a spec and the stored bytes of its Linears by module; `width` is the bytes of a value of everything else, and
     /// of Linears that `stored` does not know.
     pub fn of(spec: &DecoderSpec, width: u64, stored: impl Fn(&str) -> Option<u64>) -> Self {
+        let stored = |module: &str, _: u64| stored(module);
         let values = |shape: &[usize]| shape.iter().product::<usize>() as u64;
         let head = (!spec.tied).then(|| LinearShape::of(&spec.lm_head, &stored, width));
         let linears: BTreeSet<String> = spec
@@ -95,7 +99,7 @@ impl Network {
             .collect();
         let other = spec.tensors().into_iter().filter(|tensor| !linears.contains(&tensor.name));
         Self {
-            blocks: spec.layers.iter().map(|layer| BlockShape::of(layer, &stored, width)).collect(),
+            blocks: spec.layers.iter().map(|layer| BlockShape::of(layer.clone(), &stored, width)).collect(),
             d_model: spec.d_model as u64,
             vocab: spec.vocab as u64,
             head,
@@ -150,7 +154,8 @@ impl Network {
 }
 
 impl BlockShape {
-    fn of(layer: &LayerSpec, stored: &impl Fn(&str) -> Option<u64>, width: u64) -> Self {
+    /// Takes what is stored of a module of so many weights; `width` is the bytes of a weight of the others.
+    pub(crate) fn of(layer: LayerSpec, stored: &impl Fn(&str, u64) -> Option<u64>, width: u64) -> Self {
         let experts = layer.mlp.parts().len();
         let share = match &layer.mlp {
             MlpSpec::Experts { top_k, .. } => *top_k as f64 / experts.max(1) as f64,
@@ -166,11 +171,12 @@ impl BlockShape {
         Self {
             groups: groups.collect(),
             rounds: layer.rounds(),
-            values_per_token: values_per_token(layer),
+            values_per_token: values_per_token(&layer),
             attention: (
                 (attention.n_q * attention.head_dim) as u64,
                 attention.window.map(|window| window as u64),
             ),
+            layer,
         }
     }
 

@@ -187,8 +187,7 @@ impl Plan {
                 left,
             ));
             left += after.stored_bytes();
-            let cuts = |stage: &StageShape| matches!(stage.method(), Method::CutUnits | Method::CutBlocks);
-            let another = walk.iter().any(cuts);
+            let another = walk.iter().any(|stage| network.cut(stage.method(), &stage.options).is_some());
             original = if another { None } else { Some(original.unwrap_or_else(|| network.clone())) };
             network = after;
             begin += walk.len();
@@ -326,7 +325,10 @@ impl fmt::Display for Plan {
 
 /// What a stage makes of a network.
 fn compressed(network: &Network, stage: &StageShape) -> Network {
-    let form: Form = stage.form(network.blocks.len());
+    if let Some(smaller) = network.cut(stage.method(), &stage.options) {
+        return smaller;
+    }
+    let form: Form = stage.form();
     let head = network.head.as_ref().map(|head| head.name.clone());
     // The head is a target where it is named, or where a technique takes any tensor.
     let chosen = |module: &str| {

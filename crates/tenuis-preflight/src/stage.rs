@@ -116,7 +116,7 @@ pub struct StageShape {
     /// The modules that it is given; all Linears of all blocks where absent. The head is one where it is named.
     pub targets: Option<BTreeSet<String>>,
     /// Its options, of which the well-known ones are read: `bits`, `group_size`, `symmetric`, `sparsity`, `rank`,
-    /// `keep`, `ratio`, `count`, `remove`, `dtype`, `precision`, `mse`, `solver`.
+    /// `keep`, `ratio`, `count`, `remove`, `round_to`, `layers`, `dtype`, `precision`, `mse`, `solver`.
     pub options: Map<String, Value>,
     /// Original ÷ compressed bytes of what it is given, where that is known better than from the options.
     pub output_ratio: Option<f64>,
@@ -174,10 +174,10 @@ impl StageShape {
     }
 
     /// What becomes of the weights, as far as the options tell.
-    pub(crate) fn form(&self, blocks: usize) -> Form {
+    pub(crate) fn form(&self) -> Form {
         match self.output_ratio {
             Some(ratio) if ratio > 0.0 && ratio.is_finite() => Form::Share(1.0 / ratio),
-            _ => Form::of(self.method(), &self.options, blocks),
+            _ => Form::of(self.method(), &self.options),
         }
     }
 

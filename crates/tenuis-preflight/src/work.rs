@@ -200,7 +200,7 @@ fn of_model(walk: &Walk<'_>, stage: &StageShape, technique: &mut Amount) {
         let outs: Vec<usize> = group.linears.iter().map(|linear| linear.shape[0]).collect();
         let touched: u64 = group.linears.iter().map(|linear| linear.bytes + F32 * linear.weights()).sum();
         // Cutting units makes up for them in the Linears that read them, with a factor of their Gram matrix.
-        let method = if method == Method::CutUnits { Method::Gptq } else { method };
+        let method = if method.compensates() { Method::Gptq } else { method };
         technique.add(method.flops(&outs, group.features, &stage.options), TECHNIQUE_SWEEPS * touched as f64);
     }
 }

@@ -320,7 +320,8 @@ impl LayerSpec {
     }
 
     /// The layer with so many units of each dimension of a kind, and everything else as it is.
-    pub(crate) fn with_units(&self, kind: DimensionKind, units: usize) -> Self {
+    #[must_use]
+    pub fn with_units(&self, kind: DimensionKind, units: usize) -> Self {
         let mut layer = self.clone();
         match kind {
             DimensionKind::FfnChannels => {
