@@ -21,6 +21,7 @@ mod energy;
 mod factor;
 mod finite;
 mod gram;
+mod huge;
 mod matmul;
 mod project;
 mod real;

@@ -3,6 +3,7 @@
 mod krylov;
 mod orthonormal;
 mod randomized;
+mod start;
 #[cfg(test)]
 mod tests;
 

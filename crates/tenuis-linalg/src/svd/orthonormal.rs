@@ -10,6 +10,7 @@ use faer::linalg::householder::{
 };
 use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+use faer::traits::math_utils::eps;
 use faer::{Conj, Par, Spec};
 use rayon::prelude::*;
 
@@ -19,6 +20,9 @@ const ROWS: usize = 256;
 /// Columns of which less than this share is left without the columns before them are taken for dependent on these: the
 /// direction of the rest is what rounding to f64 left over.
 const DEPENDENT: f64 = 1e-7;
+
+/// By how much that square may exceed what the share shows that is left of a column.
+const MARGIN: f64 = 1e4;
 
 /// Replaces the columns of `panel` `[rows, width]`, row-major, `rows ≥ width`, by an orthonormal basis `Q` of what they
 /// span; returns `R`, upper triangular, row-major, with `panel = Q·R`.
@@ -37,7 +41,7 @@ pub(super) fn orthonormalize<T: Real>(panel: &mut [T], width: usize, passes: usi
 /// [`orthonormalize`] for independent columns; `None`, with the panel unchanged, where they depend on each other.
 ///
 /// Cholesky QR: `R` is the factor of the columns' Gram matrix, computed in f64, so one pass serves columns whose
-/// condition is at most some 10⁷, and a second one makes them orthonormal to rounding (Yamamoto et al. 2015, "Roundoff
+/// condition is at most some 10⁷, and a second one, where f32 is not content with the first, makes them orthonormal to rounding (Yamamoto et al. 2015, "Roundoff
 /// error analysis of the CholeskyQR2 algorithm"). It is all matrix products, unlike Householder's reflections.
 pub(super) fn orthonormalize_independent<T: Real>(
     panel: &mut [T],
@@ -47,11 +51,16 @@ pub(super) fn orthonormalize_independent<T: Real>(
     let mut wide: Vec<f64> = panel.par_iter().map(|v| v.as_f64()).collect();
     let mut total: Option<Vec<f64>> = None;
     for _ in 0..passes {
-        let r = cholesky_pass(&mut wide, width)?;
+        let (r, left) = cholesky_pass(&mut wide, width)?;
+        // A pass is as far from orthonormal as the square of the columns' condition, which is at least the inverse of `left`.
+        let done = f64::EPSILON < left * left * eps::<T>().as_f64() / MARGIN;
         total = Some(match total {
             None => r,
             Some(before) => product(&r, &before, width),
         });
+        if done {
+            break;
+        }
     }
     panel.par_iter_mut().zip(&wide).for_each(|(value, wide)| *value = T::of_f64(*wide));
     total
@@ -87,8 +96,8 @@ fn product(a: &[f64], b: &[f64], n: usize) -> Vec<f64> {
     out
 }
 
-/// One pass of Cholesky QR; `None`, with the panel unchanged, where columns depend on each other.
-fn cholesky_pass(panel: &mut [f64], width: usize) -> Option<Vec<f64>> {
+/// One pass of Cholesky QR, and the least share of a column that lies outside of those before it; `None`, with the panel unchanged, where columns depend on each other.
+fn cholesky_pass(panel: &mut [f64], width: usize) -> Option<(Vec<f64>, f64)> {
     let rows = panel.len() / width;
     let mut gram = vec![0.0; width * width];
     let view = MatRef::new(panel, [rows, width], [width, 1]);
@@ -107,7 +116,7 @@ fn cholesky_pass(panel: &mut [f64], width: usize) -> Option<Vec<f64>> {
         let part = faer::MatMut::from_column_major_slice_mut(part, width, count);
         solve_lower_triangular_in_place(lower, part, Par::Seq);
     });
-    Some(gram)
+    Some((gram, left))
 }
 
 /// Householder QR, on one thread so that the bits are the same on any number of them; rarely needed.

@@ -2,8 +2,10 @@
 
 use super::krylov::{Projection, Space, project};
 use super::orthonormal::orthonormalize;
+use super::start::Start;
 use super::{Svd, SvdError, check_finite, svd};
 use crate::eigen::symmetric_eigen;
+use crate::finite::first_non_finite;
 use crate::matmul::{MatMut, MatRef, multiply_add_parallel};
 use crate::real::Real;
 use faer::traits::math_utils::eps;
@@ -22,6 +24,10 @@ const FULL_WIDTH_STEPS: usize = 2;
 /// that some were missed: a little above is what noise gives, whose singular values at the cut are hardly longer than
 /// the next ones and cost as little.
 const MISSED: f64 = 2.0;
+
+/// Up to this ratio of the first and the last singular value right singular vectors are computed in the type of the matrix: it is
+/// by how much their rounding errors grow.
+const CLOSE: f64 = 32.0;
 
 /// Lengths below this many roundings of the largest singular value are rounding errors.
 const ROUNDINGS: f64 = 256.0;
@@ -68,7 +74,7 @@ impl RandomizedSvd {
 /// Approximates the first `rank` singular values and vectors `k` in a block Krylov space with a random start (Musco and
 /// Musco 2015, arXiv 1504.05477; Halko, Martinsson and Tropp 2011, arXiv 0909.4061).
 ///
-/// With `p` power iterations, `o` further directions and a Gaussian `Ω` of `b` columns,
+/// With `p` power iterations, `o` further directions and an `Ω` of `b` columns with sixteen random signs in each row,
 /// `Q = orth[AΩ, (AAᵀ)AΩ, …, (AAᵀ)ᵖAΩ, AΩ′]` and `A ≈ Q·(QᵀA)`, of which the exact decomposition is cut to rank `k`. Subspace
 /// iteration keeps the last block alone and needs `b ≥ k`; with all of them a narrow one does (Meyer, Musco and Musco
 /// 2023, arXiv 2305.02535): `b = 5k/(4p)`, rounded up to a multiple of 16 and at most `k + o`. The products with `Aᵀ`
@@ -79,7 +85,7 @@ impl RandomizedSvd {
 /// `σ²`, over what the other columns of `Q` lack. Where it is more than twice `σₖ²`, the space is built again from
 /// `b = k + o` with at most two steps.
 ///
-/// The bound is the `2p + 2` products of `2·rows·columns·b` FLOPs. Those are computed in `T`, bases and the small problem
+/// The bound is the `2p + 1` products of `2·rows·columns·b` FLOPs. Those are computed in `T`, bases and the small problem
 /// in f64. Beside `a` there is a transposed copy of it. The bits depend on the seed, not on the number of threads.
 ///
 /// # Shapes
@@ -104,7 +110,7 @@ pub fn svd_randomized<T: Real>(
     shape: [usize; 2],
     options: RandomizedSvd,
 ) -> Result<Svd<T>, SvdError> {
-    check_finite(a, shape)?;
+    assert_eq!(a.len(), shape[0] * shape[1], "a matrix of {} rows and {} columns", shape[0], shape[1]);
     let most = shape[0].min(shape[1]);
     let rank = options.rank;
     if rank == 0 || rank > most {
@@ -112,13 +118,25 @@ pub fn svd_randomized<T: Real>(
     }
     let full = rank.saturating_add(options.oversampling).min(most);
     let space = narrow(options, full);
-    let projection = project(a, shape, space, options.seed);
+    let projection = project(a, shape, space, options.seed, begin(a, shape, space, options.seed)?);
     let found = leading(&projection, shape, rank)?;
     if space.width < full && misses(&projection, &found) {
         let space = Space { width: full, steps: options.power_iterations.min(FULL_WIDTH_STEPS), fresh: 0 };
-        return leading(&project(a, shape, space, options.seed), shape, rank);
+        let begun = begin(a, shape, space, options.seed)?;
+        return leading(&project(a, shape, space, options.seed, begun), shape, rank);
     }
     Ok(found)
+}
+
+/// The first block of a space, where it is wide enough for a sparse start; refuses what is not finite.
+fn begin<T: Real>(a: &[T], shape: [usize; 2], space: Space, seed: u64) -> Result<Option<Vec<T>>, SvdError> {
+    let start = Start::draw(shape[1], space.width, seed);
+    let begun = start.map(|start| start.product(a, shape[1]));
+    // Every element of `a` is in some sum: where all sums are finite, so is `a`, which need not be read once more.
+    if !begun.as_ref().is_some_and(|sums| first_non_finite(sums).is_none()) {
+        check_finite(a, shape)?;
+    }
+    Ok(begun)
 }
 
 /// The space that [`svd_randomized`] tries first.
@@ -158,14 +176,19 @@ fn leading<T: Real>(
     let width = *width;
     let mut wide: Vec<f64> = image.par_iter().map(|v| v.as_f64()).collect();
     if let Some((weights, values)) = by_gram(&wide, width, rank, eps::<T>().as_f64())? {
-        // Z = X S Wᵀ: X = Z·W·S⁻¹, in f64 because short columns are small differences of long ones.
+        // Z = X S Wᵀ: X = Z·W·S⁻¹.
         let inverted = weights.chunks_exact(width).zip(&values);
         let scaled: Vec<f64> = inverted.flat_map(|(row, value)| row.iter().map(move |w| w / value)).collect();
-        let right = combine(&scaled, &wide, [rank, width, columns]);
+        // Short columns are small differences of long ones.
+        let right = if values[0] <= CLOSE * values[rank - 1] {
+            combine::<T>(&narrowed(&scaled), image, [rank, width, columns])
+        } else {
+            narrowed(&combine(&scaled, &wide, [rank, width, columns]))
+        };
         return Ok(Svd {
             left: combine::<T>(&narrowed(&weights), basis, [rank, width, rows]),
             values: narrowed(&values),
-            right: narrowed(&right),
+            right,
         });
     }
     // Z = P·R, and with R = X S Wᵀ: Q·Zᵀ = Q·W·S·(P·X)ᵀ.

@@ -145,6 +145,23 @@ fn randomized_is_close_to_the_optimum() {
     }
 }
 
+/// Where a block hardly leaves the space of those before it, vectors are orthonormal all the same.
+#[test]
+fn vectors_are_orthonormal_where_blocks_hardly_differ() {
+    let (shape, rank) = ([512, 480], 128);
+    for rest in [0.2, 0.05, 0.01, 0.0001] {
+        let a = with_values(shape, |k| if k < 108 { 1.0 } else { rest });
+        let single: Vec<f32> = a.iter().map(|&v| v as f32).collect();
+        let found = svd_randomized(&single, shape, RandomizedSvd::new(rank)).unwrap();
+        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|&v| f64::from(v)).collect() };
+        check_orthonormal(&wide(&found.left), shape[0], 2e-5);
+        check_orthonormal(&wide(&found.right), shape[1], 2e-5);
+        let found = svd_randomized(&a, shape, RandomizedSvd::new(rank)).unwrap();
+        check_orthonormal(&found.left, shape[0], 1e-11);
+        check_orthonormal(&found.right, shape[1], 1e-11);
+    }
+}
+
 /// Narrow blocks cannot tell many equal singular values apart; that is noticed and mended.
 #[test]
 fn equal_singular_values_are_all_found() {
