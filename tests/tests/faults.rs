@@ -313,3 +313,27 @@ fn plugins_are_listed_with_their_place() {
         assert!(run.stdout.contains(part), "{part} is not in {}", run.stdout);
     }
 }
+
+/// What is asked of plugins of others holds for those that come along. How soon they stop is left out: it is a matter of time.
+#[test]
+fn plugins_that_come_along_conform() {
+    use tenuis_orchestrator::plugin::conformance::{Subject, TESTS, Verdict};
+    let libraries: Vec<_> = std::fs::read_dir(plugin_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| *extension != *"json"))
+        .collect();
+    assert!(libraries.len() >= 4, "{libraries:?}");
+    for library in libraries {
+        let subject = Subject::new(&library);
+        for test in TESTS.iter().filter(|test| test.name != "cancel") {
+            let verdict = (test.run)(&subject);
+            assert!(
+                !matches!(verdict, Verdict::Failed(_)),
+                "{} {}: {verdict:?}",
+                library.display(),
+                test.name
+            );
+        }
+    }
+}

@@ -8,7 +8,10 @@ use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 use tenuis_abi as abi;
 use tenuis_abi::{tn_host, tn_str};
 
@@ -35,6 +38,10 @@ impl LogLevel {
         }
     }
 }
+
+/// How often the flag is looked at while work goes on that cannot be interrupted: often enough for what comes before and after it to
+/// stay within the ABI's 100 ms as well.
+const POLL: Duration = Duration::from_millis(10);
 
 /// What the host does for a technique during a call. May be shared with threads that end before the call does.
 pub struct Host<'a> {
@@ -90,6 +97,35 @@ impl Host<'_> {
     /// [`TechniqueError::cancelled`].
     pub fn check_cancelled(&self) -> Result<(), TechniqueError> {
         if self.cancelled() { Err(TechniqueError::cancelled()) } else { Ok(()) }
+    }
+
+    /// Runs work that cannot be interrupted on a thread of its own, and polls [`Host::cancelled`] meanwhile.
+    ///
+    /// Once the technique should stop this returns at once; the work ends later by itself and what it made is dropped, for which
+    /// it has to own whatever it looks at. A panic in it goes on in this thread.
+    ///
+    /// # Errors
+    /// [`TechniqueError::cancelled`]; [`FailureKind::OutOfMemory`] where the system starts no more threads.
+    pub fn detached<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TechniqueError> {
+        let (sender, made) = mpsc::sync_channel(1);
+        // Nobody receives what comes after a cancellation.
+        let thread = thread::Builder::new().spawn(move || drop(sender.send(work())));
+        let thread = thread.map_err(|e| {
+            TechniqueError::new(FailureKind::OutOfMemory, format!("cannot start a thread: {e}"))
+        })?;
+        loop {
+            match made.recv_timeout(POLL) {
+                Ok(made) => return Ok(made),
+                Err(RecvTimeoutError::Timeout) => self.check_cancelled()?,
+                Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => return Err(TechniqueError::cancelled()),
+                },
+            }
+        }
     }
 
     /// Reports progress within the group or model; `total` is 0 where it is not known.
@@ -187,4 +223,56 @@ where
     };
     shared.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Says what the flag says that it is given.
+    unsafe extern "C" fn flag(ctx: *mut c_void) -> i32 {
+        // SAFETY: the test's flag outlives its host.
+        i32::from(unsafe { &*ctx.cast::<AtomicBool>() }.load(Ordering::Relaxed))
+    }
+
+    fn host(cancelled: &AtomicBool) -> Host<'_> {
+        // SAFETY: numbers, a pointer and functions that are not there; the one that is fits its context.
+        unsafe {
+            let mut raw: tn_host = std::mem::zeroed();
+            raw.ctx = std::ptr::from_ref(cancelled).cast_mut().cast();
+            raw.cancelled = Some(flag);
+            Host::new(raw)
+        }
+    }
+
+    #[test]
+    fn detached_work_returns_what_it_made() {
+        let cancelled = AtomicBool::new(false);
+        assert_eq!(host(&cancelled).detached(|| 7).unwrap(), 7);
+        let panicked = catch_unwind(AssertUnwindSafe(|| host(&cancelled).detached(|| panic!("no"))));
+        assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"no"));
+    }
+
+    /// The work waits for the test, which waits for it to be left alone.
+    #[test]
+    fn detached_work_is_left_behind_once_cancelled() {
+        let cancelled = AtomicBool::new(true);
+        let (release, wait) = mpsc::channel::<()>();
+        let done = Arc::new(AtomicBool::new(false));
+        let made = Arc::clone(&done);
+        let error = host(&cancelled)
+            .detached(move || {
+                drop(wait.recv());
+                made.store(true, Ordering::Release);
+            })
+            .unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Cancelled);
+        assert!(!done.load(Ordering::Acquire), "it was not waited for");
+        drop(release);
+        while !done.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+    }
 }

@@ -156,8 +156,8 @@ impl Method {
             // A scaled copy and its candidate.
             Self::Awq => 9 * largest,
             Self::Select | Self::Wanda => 10 * largest,
-            Self::Svd | Self::Asvd => 48 * largest,
-            Self::SvdLlm | Self::Correct => 48 * largest + 24 * n * n,
+            Self::Svd | Self::Asvd => 52 * largest,
+            Self::SvdLlm | Self::Correct => 52 * largest + 28 * n * n,
             Self::Cast => 4 * largest,
             Self::Unknown => 8 * n * n + 8 * largest,
             Self::Cut(_) | Self::Train => 0,

@@ -9,6 +9,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PruneError {
+    /// The caller asked to stop.
+    #[error("stopped before it was through")]
+    Stopped,
     /// An option has a value that makes no sense.
     #[error("{option} is {value}, but must be {allowed}")]
     Config {

@@ -8,6 +8,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum QuantError {
+    /// The caller asked to stop.
+    #[error("stopped before it was through")]
+    Stopped,
     /// An option has a value that makes no sense.
     #[error("{option} is {value}, but must be {allowed}")]
     Config {

@@ -36,7 +36,8 @@ mod rtn;
 mod smooth;
 
 pub use awq::{
-    Awq, AwqConfig, Clip, FoundScale, awq, awq_clip, awq_round, awq_scale, search_scale, share_channels,
+    Awq, AwqConfig, Clip, FoundScale, awq, awq_clip, awq_clip_while, awq_round, awq_scale, search_scale,
+    share_channels,
 };
 pub use config::{FallbackPolicy, GptqConfig, GroupSizing, MseSearch, Precision, RtnConfig, ScaleDtype};
 pub use error::QuantError;

@@ -1,7 +1,7 @@
 //! `asvd`: factors of the weight scaled by how active its inputs are.
 
+use crate::solver::Solver;
 use crate::{report, store};
-use rayon::ThreadPool;
 use tenuis_lowrank::AsvdConfig;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
@@ -9,7 +9,7 @@ use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Ho
 /// Activation-aware singular value decomposition.
 pub(crate) struct Asvd {
     config: AsvdConfig,
-    pool: ThreadPool,
+    solver: Solver,
 }
 
 impl GroupTechnique for Asvd {
@@ -22,7 +22,7 @@ impl GroupTechnique for Asvd {
     fn new(mut config: AsvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: host.thread_pool("lowrank")? })
+        Ok(Self { config, solver: Solver::new(host)? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
@@ -41,9 +41,10 @@ impl GroupTechnique for Asvd {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
-            let dense = linear.dense()?;
+            let (dense, shape, config) = (linear.dense()?.to_vec(), linear.shape(), self.config.clone());
+            let mean = mean.clone();
             let outcome =
-                self.pool.install(|| tenuis_lowrank::asvd(dense, linear.shape(), &mean, &self.config));
+                self.solver.run(host, move || tenuis_lowrank::asvd(&dense, shape, &mean, &config))?;
             let outcome = outcome.map_err(|e| report::failure(linear.name(), &e))?;
             store::emit(out, linear, &outcome, self.config.dtype)?;
         }

@@ -1,7 +1,8 @@
 //! `svdllm-budget`: SVD-LLM with one budget of weights for the whole model.
 
+use crate::solver::Solver;
 use crate::{report, store};
-use rayon::ThreadPool;
+use std::sync::Arc;
 use tenuis_lowrank::linalg::GramView;
 use tenuis_lowrank::{BudgetConfig, LayerSpectrum, RankChoice, SvdLlm, allocate};
 use tenuis_plugin::core::{DType, Representation};
@@ -19,7 +20,7 @@ use tenuis_spec::{DecoderSpec, InputGroup};
 /// block sees what the blocks before it have become.
 pub(crate) struct SvdLlmBudget {
     config: BudgetConfig,
-    pool: ThreadPool,
+    solver: Solver,
 }
 
 impl ModelTechnique for SvdLlmBudget {
@@ -31,7 +32,7 @@ impl ModelTechnique for SvdLlmBudget {
     fn new(mut config: BudgetConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: host.thread_pool("lowrank")? })
+        Ok(Self { config, solver: Solver::new(host)? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
@@ -52,8 +53,9 @@ impl ModelTechnique for SvdLlmBudget {
         for (done, group) in (0..).zip(&groups) {
             let method = self.begin(model, group, out.host(), [done, steps])?;
             for linear in &group.linears {
-                let weight = student.dense(&linear.name)?;
-                let squared = self.pool.install(|| method.spectrum(&weight, linear.shape));
+                let (weight, shape) = (student.dense(&linear.name)?, linear.shape);
+                let method = Arc::clone(&method);
+                let squared = self.solver.run(out.host(), move || method.spectrum(&weight, shape))?;
                 spectra.push((linear.shape, squared.map_err(|e| report::failure(&linear.name, &e))?));
             }
         }
@@ -68,9 +70,10 @@ impl ModelTechnique for SvdLlmBudget {
                     keep(out.host(), &linear.name);
                     continue;
                 };
-                let weight = student.dense(&linear.name)?;
-                let outcome =
-                    self.pool.install(|| method.decompose_to(&weight, linear.shape, RankChoice::Fixed(rank)));
+                let (weight, shape) = (student.dense(&linear.name)?, linear.shape);
+                let method = Arc::clone(&method);
+                let work = move || method.decompose_to(&weight, shape, RankChoice::Fixed(rank));
+                let outcome = self.solver.run(out.host(), work)?;
                 let outcome = outcome.map_err(|e| report::failure(&linear.name, &e))?;
                 let stored = stored_dtype(student, &linear.name)?;
                 let dtype = self.config.dtype.resolve(Some(stored));
@@ -98,7 +101,7 @@ impl SvdLlmBudget {
         group: &InputGroup,
         host: &Host<'_>,
         [done, steps]: [u64; 2],
-    ) -> Result<SvdLlm, TechniqueError> {
+    ) -> Result<Arc<SvdLlm>, TechniqueError> {
         host.check_cancelled()?;
         let missing = || TechniqueError::invalid("an input group without Linears");
         let first = &group.linears.first().ok_or_else(missing)?.name;
@@ -111,12 +114,14 @@ impl SvdLlmBudget {
         let gram = model.statistic(&key).ok_or_else(|| missing(&key))?;
         let rows = model.statistic("rows").ok_or_else(|| missing("rows"))?.bytes()?;
         let rows = rows.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
-        let gram = gram.to_f32()?;
-        let hessian = GramView::new(n, &gram).map_err(TechniqueError::invalid)?;
+        let gram = gram.to_f32()?.into_owned();
         let rows = u64::try_from(rows).unwrap_or_default();
         let config = self.config.to_svdllm();
-        let method = self.pool.install(|| SvdLlm::new(hessian, rows, &config));
-        method.map_err(|e| report::failure(first, &e))
+        let method = self.solver.run(host, move || {
+            let hessian = GramView::new(n, &gram).map_err(TechniqueError::invalid)?;
+            Ok::<_, TechniqueError>(SvdLlm::new(hessian, rows, &config))
+        })?;
+        Ok(Arc::new(method?.map_err(|e| report::failure(first, &e))?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `correct`: adds a low-rank approximation of the error that earlier stages made.
 
+use crate::solver::Solver;
 use crate::{report, store};
-use rayon::ThreadPool;
 use std::sync::Arc;
 use tenuis_lowrank::CorrectConfig;
 use tenuis_lowrank::linalg::GramView;
@@ -14,7 +14,7 @@ use tenuis_plugin::{
 /// LQER, or `EoRA` with whitening: one Hessian serves every member of a group.
 pub(crate) struct Correct {
     config: CorrectConfig,
-    pool: ThreadPool,
+    solver: Solver,
 }
 
 impl GroupTechnique for Correct {
@@ -29,7 +29,7 @@ impl GroupTechnique for Correct {
     fn new(mut config: CorrectConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: host.thread_pool("lowrank")? })
+        Ok(Self { config, solver: Solver::new(host)? })
     }
 
     /// A sum is stored by the core's codecs, so every term has to be of a kind that they know.
@@ -50,8 +50,8 @@ impl GroupTechnique for Correct {
     }
 
     fn process(&mut self, group: &Group<'_>, out: &mut Emitter<'_>) -> Result<(), TechniqueError> {
-        let hessian =
-            GramView::new(group.in_features(), group.hessian()?).map_err(TechniqueError::invalid)?;
+        let (n, rows) = (group.in_features(), group.rows());
+        let hessian: Arc<[f32]> = group.hessian()?.into();
         let total = group.linears().len() as u64;
         for (done, linear) in (0..).zip(group.linears()) {
             let host = out.host();
@@ -65,17 +65,15 @@ impl GroupTechnique for Correct {
                 out.host().log(LogLevel::Warn, &text);
                 continue;
             };
-            let (compressed, shape) = (linear.dense()?, linear.shape());
-            let outcome = self.pool.install(|| {
-                tenuis_lowrank::correct(
-                    original,
-                    compressed,
-                    shape,
-                    Some((hessian, group.rows())),
-                    &self.config,
-                )
-            });
-            let outcome = outcome.map_err(|e| report::failure(linear.name(), &e))?;
+            let (original, compressed) = (original.to_vec(), linear.dense()?.to_vec());
+            let (shape, hessian, config) = (linear.shape(), Arc::clone(&hessian), self.config.clone());
+            let outcome = self.solver.run(host, move || {
+                let hessian = GramView::new(n, &hessian).map_err(TechniqueError::invalid)?;
+                let outcome =
+                    tenuis_lowrank::correct(&original, &compressed, shape, Some((hessian, rows)), &config);
+                Ok::<_, TechniqueError>(outcome)
+            })?;
+            let outcome = outcome?.map_err(|e| report::failure(linear.name(), &e))?;
             let Some(factors) = &outcome.factors else {
                 store::keep(out, linear, &now, &outcome)?;
                 continue;

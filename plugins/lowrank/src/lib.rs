@@ -7,6 +7,7 @@ mod asvd;
 mod budget;
 mod correct;
 mod report;
+mod solver;
 mod store;
 mod svd;
 mod svdllm;

@@ -16,11 +16,12 @@ pub(crate) fn dense_only(technique: &str, descriptor: &Value) -> Result<(), Tech
     }
 }
 
-/// The weight in f64 twice, its singular vectors and what the solver needs, and the Hessian with its factor.
+/// The weight in f64 twice, its singular vectors and what the solver needs, and the Hessian with its factor; and copies of both in
+/// f32, as a decomposition owns what it looks at.
 pub(crate) fn estimate(group: &GroupShape, hessian: bool) -> Option<u64> {
     let features = group.linears.first()?.shape[1] as u64;
     let largest = group.linears.iter().map(|l| l.shape[0] as u64).max()? * features;
-    Some(8 * (6 * largest + if hessian { 3 * features * features } else { 0 }))
+    Some(8 * 6 * largest + 4 * largest + if hessian { (8 * 3 + 4) * features * features } else { 0 })
 }
 
 /// Emits the factors, or the weight as it is where they would take as many bytes.

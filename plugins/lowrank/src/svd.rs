@@ -1,7 +1,7 @@
 //! `svd`: the factors with the least error of the weight.
 
+use crate::solver::Solver;
 use crate::{report, store};
-use rayon::ThreadPool;
 use tenuis_lowrank::SvdConfig;
 use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, TechniqueError};
@@ -9,7 +9,7 @@ use tenuis_plugin::{Capabilities, Emitter, Group, GroupShape, GroupTechnique, Ho
 /// Truncated singular value decomposition.
 pub(crate) struct Svd {
     config: SvdConfig,
-    pool: ThreadPool,
+    solver: Solver,
 }
 
 impl GroupTechnique for Svd {
@@ -21,7 +21,7 @@ impl GroupTechnique for Svd {
     fn new(mut config: SvdConfig, host: &Host<'_>) -> Result<Self, TechniqueError> {
         config.validate().map_err(TechniqueError::invalid)?;
         config.solver.seed.get_or_insert(host.seed());
-        Ok(Self { config, pool: host.thread_pool("lowrank")? })
+        Ok(Self { config, solver: Solver::new(host)? })
     }
 
     fn accepts(&self, descriptor: &Value) -> Result<(), TechniqueError> {
@@ -38,8 +38,8 @@ impl GroupTechnique for Svd {
             let host = out.host();
             host.check_cancelled()?;
             host.progress(done, total, linear.name());
-            let dense = linear.dense()?;
-            let outcome = self.pool.install(|| tenuis_lowrank::svd(dense, linear.shape(), &self.config));
+            let (dense, shape, config) = (linear.dense()?.to_vec(), linear.shape(), self.config.clone());
+            let outcome = self.solver.run(host, move || tenuis_lowrank::svd(&dense, shape, &config))?;
             let outcome = outcome.map_err(|e| report::failure(linear.name(), &e))?;
             store::emit(out, linear, &outcome, self.config.dtype)?;
         }

@@ -33,6 +33,7 @@ pub(crate) fn send(host: &Host<'_>, name: &str, report: &PruneReport) {
 pub(crate) fn failure(name: &str, error: &PruneError) -> TechniqueError {
     let message = format!("{name}: {error}");
     match error {
+        PruneError::Stopped => TechniqueError::cancelled(),
         PruneError::NonFiniteWeight { .. } | PruneError::Statistic { .. } | PruneError::NoFallback(_) => {
             TechniqueError::numerical(message)
         }

@@ -57,8 +57,10 @@ impl GroupTechnique for SparseGpt {
             host.progress(done, total, linear.name());
             let task = store::Task::of(linear, config.sparsity)?;
             factor = factor.with_sparsity(task.sparsity);
-            let pruned =
-                self.pool.install(|| factor.prune(task.weight, linear.shape(), task.mask.as_deref()));
+            let go_on = || !host.cancelled();
+            let pruned = self
+                .pool
+                .install(|| factor.prune_while(task.weight, linear.shape(), task.mask.as_deref(), &go_on));
             let pruned = pruned.map_err(|e| report::failure(linear.name(), &e))?;
             store::emit(out, linear, &pruned)?;
             report::send(host, linear.name(), &pruned.report);

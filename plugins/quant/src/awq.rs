@@ -6,7 +6,9 @@ use tenuis_plugin::serde_json::Value;
 use tenuis_plugin::{
     Capabilities, Emitter, Group, GroupShape, GroupTechnique, Host, LogLevel, Rows, TechniqueError,
 };
-use tenuis_quant::{AwqConfig, FoundScale, QuantError, awq_clip, awq_round, search_scale, share_channels};
+use tenuis_quant::{
+    AwqConfig, FoundScale, QuantError, awq_clip_while, awq_round, search_scale, share_channels,
+};
 
 /// AWQ: one scale serves every member of a group, and the host folds it into what produces their input.
 ///
@@ -146,15 +148,16 @@ impl Awq {
         for linear in group.linears() {
             out.host().check_cancelled()?;
             let (dense, shape) = (linear.dense()?, linear.shape());
-            let rounded = self.pool.install(|| {
-                let clip = if config.clips(linear.name()) && !inputs.is_empty() {
-                    Some(awq_clip(dense, shape, scale, &inputs, config)?)
-                } else {
-                    None
-                };
-                awq_round(dense, shape, scale, clip.as_ref(), config)
-            });
-            let rounded = rounded.map_err(|e| report::failure(linear.name(), &e))?;
+            let failure = |e: QuantError| report::failure(linear.name(), &e);
+            let mut clip = None;
+            if config.clips(linear.name()) && !inputs.is_empty() {
+                let host = out.host();
+                let go_on = || !host.cancelled();
+                let work = || awq_clip_while(dense, shape, scale, &inputs, config, &go_on);
+                clip = Some(self.pool.install(work).map_err(failure)?);
+            }
+            let rounded = self.pool.install(|| awq_round(dense, shape, scale, clip.as_ref(), config));
+            let rounded = rounded.map_err(failure)?;
             emit(out, linear, &rounded)?;
             // Even where it is 1 everywhere: the search has left another one.
             out.fold(linear.name(), &narrow(scale))?;

@@ -58,7 +58,8 @@ impl GroupTechnique for Gptq {
                 continue;
             }
             let (dense, mask) = (linear.dense()?, linear.mask()?);
-            let quantized = self.pool.install(|| factor.quantize_masked(dense, linear.shape(), mask));
+            let go_on = || !host.cancelled();
+            let quantized = self.pool.install(|| factor.quantize_while(dense, linear.shape(), mask, &go_on));
             let quantized = quantized.map_err(|e| report::failure(linear.name(), &e))?;
             emit(out, linear, &quantized.weight)?;
             report::send(host, linear.name(), &quantized.report);

@@ -39,6 +39,7 @@ pub(crate) fn send(host: &Host<'_>, name: &str, report: &QuantReport) {
 pub(crate) fn failure(name: &str, error: &QuantError) -> TechniqueError {
     let message = format!("{name}: {error}");
     match error {
+        QuantError::Stopped => TechniqueError::cancelled(),
         QuantError::NonFiniteWeight { .. } | QuantError::NoFallback(_) | QuantError::NoAwq(_) => {
             TechniqueError::numerical(message)
         }

@@ -38,7 +38,7 @@ pub(crate) enum Action {
 }
 
 /// The program that tests plugins: an example of the host's crate, so that this one links none of ours.
-const CHECKER: (&str, &str) = ("tenuis-host", "plugin_check");
+const CHECKER: &str = "plugin_check";
 
 /// The files of a new crate: where they go, and what is in them.
 const FILES: [(&str, &str); 6] = [
@@ -65,6 +65,7 @@ pub(crate) fn run(action: Action, say: impl Fn(&str)) -> Result<ExitCode, Error>
             Ok(ExitCode::SUCCESS)
         }
         Action::Check { file, options } => {
+            fs::metadata(&file).map_err(Error::file("looking for", file.as_path()))?;
             let checker = build_checker(&Workspace::members_only()?)?;
             let options = options.into_iter().flat_map(|json| ["--options".into(), json]);
             hand_over::become_program(&checker, std::iter::once(file.into_string().into()).chain(options))
@@ -100,10 +101,11 @@ fn write(name: &Name, parent: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8Path
 
 /// Builds the checker in release and returns its path.
 fn build_checker(workspace: &Workspace) -> Result<Utf8PathBuf, Error> {
-    let (package, example) = CHECKER;
+    let example = CHECKER;
     let mut cargo = workspace.cargo("build");
     cargo.args(["--release", "--quiet", "--message-format=json-render-diagnostics"]);
-    cargo.args(["--package", package, "--example", example]);
+    // Of the whole workspace, so that dependencies have the features that the tests have built them with.
+    cargo.args(["--workspace", "--example", example]);
     let start = |source| Error::Start { program: "cargo".into(), source };
     let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(start)?;
     let mut built = None;

@@ -1,14 +1,14 @@
 //! Groups to test with, and the work on them.
 
 use crate::error::PluginError;
-use crate::events::HostEvents;
+use crate::events::{HostEvents, NoEvents};
 use crate::group::{GroupInput, GroupOutput, LinearInput, Moments};
 use crate::job::Job;
 use crate::technique::Technique;
 use serde_json::Value;
 use std::error::Error;
 use std::sync::Arc;
-use tenuis_core::{DType, Dense, Tensor, Weight};
+use tenuis_core::{Bits, DType, Dense, GroupSize, GroupedInt, GroupedIntSpec, Tensor, Weight};
 
 /// Rows of input behind the statistics; more than columns of the usual test group, so that XᵀX is regular.
 const ROWS: usize = 192;
@@ -21,19 +21,67 @@ pub(super) struct Material {
     moments: [Vec<f32>; 3],
 }
 
+/// The form of the weights of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Floats.
+    Dense,
+    /// Integers of four bits, with the floats as their originals.
+    Grouped,
+}
+
+impl Form {
+    /// The first that a technique takes with its options; nothing where it takes neither.
+    pub(super) fn taken(technique: &Technique, options: &Value) -> Option<Self> {
+        let mut job = technique.start(options, 1, Arc::new(NoEvents)).ok()?;
+        [Self::Dense, Self::Grouped].into_iter().find(|form| {
+            let sample = Material::new(*form, [8, 32]);
+            sample.is_some_and(|m| m.members.iter().all(|l| job.accepts(&l.weight.descriptor()).is_ok()))
+        })
+    }
+
+    /// A member with such a weight.
+    fn member(self, name: &str, shape: [usize; 2], values: &[f32]) -> Option<LinearInput> {
+        let tensor = Tensor::from_f32(DType::F32, shape.to_vec(), values).ok()?;
+        let dense: Weight = Arc::new(Dense::new(tensor).ok()?);
+        if self == Self::Dense {
+            return Some(LinearInput::new(name, dense));
+        }
+        let spec = GroupedIntSpec {
+            bits: Bits::FOUR,
+            group_size: GroupSize::Channel,
+            symmetric: true,
+            scale_dtype: DType::F32,
+            group_index: false,
+        };
+        let rows = || values.chunks(shape[1].max(1));
+        let scales: Vec<f32> =
+            rows().map(|row| row.iter().fold(1e-6_f32, |m, v| m.max(v.abs())) / 7.0).collect();
+        let code = |v: f32, scale: f32| ((v / scale).round().clamp(-8.0, 7.0) + 8.0) as u8;
+        let coded = rows().zip(&scales).flat_map(|(row, &scale)| row.iter().map(move |&v| code(v, scale)));
+        let codes: Vec<u8> = coded.collect();
+        let weight = GroupedInt::from_codes(spec, shape, &codes, &scales, None, None).ok()?;
+        let mut member = LinearInput::new(name, Arc::new(weight));
+        member.original = Some(dense);
+        Some(member)
+    }
+}
+
 impl Material {
     /// Two members of the shape, with values that look like weights.
-    pub(super) fn new(shape: [usize; 2]) -> Option<Self> {
-        Self::with_values(shape, |i| noise(i as u64) * 0.1)
+    pub(super) fn new(form: Form, shape: [usize; 2]) -> Option<Self> {
+        Self::with_values(form, shape, |i| noise(i as u64) * 0.1)
     }
 
     /// As [`new`](Self::new), with given values.
-    pub(super) fn with_values([rows, columns]: [usize; 2], value: impl Fn(usize) -> f32) -> Option<Self> {
+    pub(super) fn with_values(
+        form: Form,
+        [rows, columns]: [usize; 2],
+        value: impl Fn(usize) -> f32,
+    ) -> Option<Self> {
         let member = |name: &str, shift: usize| {
             let values: Vec<f32> = (0..rows * columns).map(|i| value(i + shift)).collect();
-            let tensor = Tensor::from_f32(DType::F32, vec![rows, columns], &values).ok()?;
-            let weight: Weight = Arc::new(Dense::new(tensor).ok()?);
-            Some(LinearInput::new(name, weight))
+            form.member(name, [rows, columns], &values)
         };
         let members =
             vec![member("model.layers.0.mlp.gate_proj", 0)?, member("model.layers.0.mlp.up_proj", 1)?];

@@ -20,10 +20,12 @@ mod life;
 mod load;
 mod work;
 
+use crate::conformance::inputs::Form;
 use crate::discover::{DiscoverOptions, Isolation};
 use crate::registry::PluginRegistry;
 use crate::technique::{Scope, Technique};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The plugin under test.
@@ -123,18 +125,19 @@ impl Subject {
             Ok(registry) => registry,
             Err(problem) => return Verdict::Failed(problem),
         };
-        let (mut notes, mut reasons) = (Vec::new(), Vec::new());
+        let (mut notes, mut reasons) = (Vec::new(), BTreeMap::<String, Vec<&str>>::new());
         for technique in registry.techniques() {
             let named =
                 |text: String| if text.is_empty() { text } else { format!("{}: {text}", technique.id()) };
             match test(technique) {
                 Verdict::Passed(note) => notes.push(named(note)),
-                Verdict::Skipped(reason) => reasons.push(named(reason)),
+                Verdict::Skipped(reason) => reasons.entry(reason).or_default().push(technique.id()),
                 Verdict::Failed(problem) => return Verdict::Failed(named(problem)),
             }
         }
+        let reasons = reasons.into_iter().map(|(reason, of)| format!("{}: {reason}", of.join(", ")));
         if notes.is_empty() {
-            return Verdict::Skipped(reasons.join("; "));
+            return Verdict::Skipped(reasons.collect::<Vec<_>>().join("; "));
         }
         notes.extend(reasons);
         notes.retain(|note| !note.is_empty());
@@ -142,7 +145,7 @@ impl Subject {
     }
 
     /// As [`each`](Self::each), for techniques of scope group whose options are known.
-    fn each_group(&self, test: impl Fn(&Technique, &Value) -> Verdict) -> Verdict {
+    fn each_group(&self, test: impl Fn(&Technique, &Value, Form) -> Verdict) -> Verdict {
         self.each(|technique| {
             if technique.scope() == Scope::Model {
                 return Verdict::Skipped("scope model, which takes a whole checkpoint".to_owned());
@@ -152,7 +155,10 @@ impl Subject {
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
                 return Verdict::Skipped(format!("cannot do with {options}: {first}; give --options"));
             }
-            test(technique, &options)
+            match Form::taken(technique, &options) {
+                Some(form) => test(technique, &options, form),
+                None => Verdict::Skipped("takes neither floats nor integers of four bits".to_owned()),
+            }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Work on groups.
 
-use crate::conformance::inputs::Material;
+use crate::conformance::inputs::{Form, Material};
 use crate::conformance::{Subject, Verdict};
 use crate::error::{OutputProblem, PluginError};
 use crate::events::{HostEvents, NoEvents};
@@ -23,8 +23,8 @@ const LONG: Duration = Duration::from_millis(300);
 /// The columns of the groups that are tried until one takes as long.
 const WIDTHS: [usize; 4] = [128, 256, 512, 1024];
 
-fn material(shape: [usize; 2]) -> Result<Material, Verdict> {
-    Material::new(shape).ok_or_else(|| Verdict::Skipped("no such group can be made".to_owned()))
+fn material(form: Form, shape: [usize; 2]) -> Result<Material, Verdict> {
+    Material::new(form, shape).ok_or_else(|| Verdict::Skipped("no such group can be made".to_owned()))
 }
 
 /// What every outcome of odd input must be: a result that the host takes, or an error with a message.
@@ -42,8 +42,8 @@ fn clean(result: Result<GroupOutput, PluginError>) -> Result<&'static str, Strin
 }
 
 pub(super) fn outputs(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
-        let material = match material(SHAPE) {
+    subject.each_group(|technique, options, form| {
+        let material = match material(form, SHAPE) {
             Ok(material) => material,
             Err(verdict) => return verdict,
         };
@@ -58,11 +58,11 @@ pub(super) fn outputs(subject: &Subject) -> Verdict {
 }
 
 pub(super) fn nan_inputs(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
+    subject.each_group(|technique, options, form| {
         let mut outcome = "";
         for odd in [f32::NAN, f32::INFINITY, f32::MAX] {
             let values = |i: usize| if i % 97 == 3 { odd } else { (i % 13) as f32 * 0.01 - 0.06 };
-            let Some(material) = Material::with_values(SHAPE, values) else { continue };
+            let Some(material) = Material::with_values(form, SHAPE, values) else { continue };
             match material.run(technique, options, 1, Arc::new(NoEvents)) {
                 // That the host sees it is enough: nothing is kept.
                 Err(PluginError::Output { problem, .. })
@@ -81,10 +81,10 @@ pub(super) fn nan_inputs(subject: &Subject) -> Verdict {
 }
 
 pub(super) fn zero_size(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
+    subject.each_group(|technique, options, form| {
         let mut outcome = "";
         for shape in [[0, 32], [8, 0], [0, 0], [1, 1]] {
-            let Some(material) = Material::new(shape) else { continue };
+            let Some(material) = Material::new(form, shape) else { continue };
             match clean(material.run(technique, options, 1, Arc::new(NoEvents))) {
                 Ok(found) => outcome = found,
                 Err(problem) => return Verdict::Failed(format!("weights of shape {shape:?}: {problem}")),
@@ -108,11 +108,11 @@ fn bytes(output: &GroupOutput) -> Vec<WeightBytes> {
 }
 
 pub(super) fn determinism(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
+    subject.each_group(|technique, options, form| {
         if !technique.capabilities().deterministic() {
             return Verdict::Skipped("does not promise it".to_owned());
         }
-        let material = match material(SHAPE) {
+        let material = match material(form, SHAPE) {
             Ok(material) => material,
             Err(verdict) => return verdict,
         };
@@ -186,9 +186,9 @@ impl HostEvents for Polls {
 }
 
 pub(super) fn cancel(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
+    subject.each_group(|technique, options, form| {
         for width in WIDTHS {
-            let material = match material([width, width]) {
+            let material = match material(form, [width, width]) {
                 Ok(material) => material,
                 Err(verdict) => return verdict,
             };
@@ -241,8 +241,8 @@ fn stop(
 }
 
 pub(super) fn threads(subject: &Subject) -> Verdict {
-    subject.each_group(|technique, options| {
-        let material = match material(SHAPE) {
+    subject.each_group(|technique, options, form| {
+        let material = match material(form, SHAPE) {
             Ok(material) => material,
             Err(verdict) => return verdict,
         };

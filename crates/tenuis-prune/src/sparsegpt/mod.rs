@@ -132,6 +132,20 @@ impl SparseGptFactor {
         shape: [usize; 2],
         mask: Option<&[u8]>,
     ) -> Result<Pruned, PruneError> {
+        self.prune_while(weight, shape, mask, &|| true)
+    }
+
+    /// As [`SparseGptFactor::prune`], as long as `go_on` says so, which is asked before each block of columns.
+    ///
+    /// # Errors
+    /// As [`SparseGptFactor::prune`], and [`PruneError::Stopped`].
+    pub fn prune_while(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        mask: Option<&[u8]>,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Pruned, PruneError> {
         self.config.validate()?;
         check_weight(weight, shape)?;
         check_mask(mask, shape)?;
@@ -146,10 +160,10 @@ impl SparseGptFactor {
         }
         match &self.state {
             State::Single { factor, damp_percent } => {
-                self.compensate(weight, shape, mask, target, factor, *damp_percent)
+                self.compensate(weight, shape, mask, target, (factor, *damp_percent), go_on)
             }
             State::Double { factor, damp_percent } => {
-                self.compensate(weight, shape, mask, target, factor, *damp_percent)
+                self.compensate(weight, shape, mask, target, (factor, *damp_percent), go_on)
             }
             State::Fallback(reason) => self.fall_back(weight, shape, target, reason.clone()),
         }
@@ -161,8 +175,8 @@ impl SparseGptFactor {
         shape: [usize; 2],
         mask: Option<&[u8]>,
         target: SparsityTarget,
-        factor: &HessianFactor<T>,
-        damp_percent: f64,
+        (factor, damp_percent): (&HessianFactor<T>, f64),
+        go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Pruned, PruneError> {
         let joint = self.config.quantize.as_ref();
         let fit = joint.map(|j| GridFit::new(j.bits, j.symmetric, j.scale_dtype, j.mse));
@@ -175,7 +189,7 @@ impl SparseGptFactor {
             factor,
             fit: fit.as_ref(),
         };
-        let outcome = sweep(weight, &task);
+        let outcome = sweep(weight, &task, go_on).ok_or(PruneError::Stopped)?;
         if !outcome.damped_error.is_finite() {
             return self.fall_back(weight, shape, target, FallbackReason::Diverged);
         }

@@ -46,7 +46,12 @@ pub(super) struct Outcome {
     pub(super) weight_error: f64,
 }
 
-pub(super) fn sweep<T: Score>(weight: &[f32], task: &Task<'_, T>) -> Outcome {
+/// Nothing where `go_on` said no before it was through.
+pub(super) fn sweep<T: Score>(
+    weight: &[f32],
+    task: &Task<'_, T>,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Option<Outcome> {
     let [out_features, in_features] = task.shape;
     let width = in_features.max(1);
     let mut panels: Vec<Panel<T>> = weight
@@ -64,6 +69,9 @@ pub(super) fn sweep<T: Score>(weight: &[f32], task: &Task<'_, T>) -> Outcome {
         .map(|&start| task.factor.inverse_block(start..in_features.min(start + task.block_size)))
         .collect();
     for (&start, inverse) in starts.iter().zip(&inverses) {
+        if !go_on() {
+            return None;
+        }
         let columns = start..in_features.min(start + task.block_size);
         panels.par_iter_mut().for_each(|panel| panel.enter(columns.clone(), inverse, task));
         let choice = match task.target {
@@ -101,7 +109,7 @@ pub(super) fn sweep<T: Score>(weight: &[f32], task: &Task<'_, T>) -> Outcome {
     }
     [outcome.damped_error, outcome.live_error, outcome.weight_error] =
         errors.iter().fold([0.0; 3], |sum, part| std::array::from_fn(|i| sum[i] + part[i]));
-    outcome
+    Some(outcome)
 }
 
 /// Chooses the mask of a block of `total` weights from the scores of all panels.

@@ -30,6 +30,7 @@ pub(super) fn search(
     shape: [usize; 2],
     inputs: &[f32],
     config: &AwqConfig,
+    go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Clip, QuantError> {
     let [out_features, in_features] = shape;
     if in_features == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(in_features) {
@@ -41,7 +42,7 @@ pub(super) fn search(
     let stride = (tokens / config.clip_tokens).max(1);
     let rows: Vec<&[f32]> = inputs.chunks_exact(in_features).step_by(stride).collect();
 
-    let by_group: Vec<Vec<f64>> = (0..groups)
+    let by_group: Option<Vec<Vec<f64>>> = (0..groups)
         .into_par_iter()
         .map(|group| {
             let range = group * columns..(group + 1) * columns;
@@ -50,17 +51,22 @@ pub(super) fn search(
             let mut gram = vec![0.0f32; columns * columns];
             let mean = 1.0 / rows.len() as f32;
             multiply_add(MatMut::new(&mut gram, [columns, columns], [columns, 1]), mean, x.transposed(), x);
-            (0..out_features.div_ceil(ROWS))
+            let parts: Option<Vec<Vec<f64>>> = (0..out_features.div_ceil(ROWS))
                 .into_par_iter()
-                .flat_map_iter(|part| {
+                .map(|part| {
+                    if !go_on() {
+                        return None;
+                    }
                     let rows = part * ROWS..out_features.min((part + 1) * ROWS);
                     let own: Vec<&[f64]> =
                         rows.map(|row| &weight[row * in_features..][range.clone()]).collect();
-                    limits(&own, &gram, columns, config)
+                    Some(limits(&own, &gram, columns, config))
                 })
-                .collect()
+                .collect();
+            Some(parts?.concat())
         })
         .collect();
+    let by_group = by_group.ok_or(QuantError::Stopped)?;
     let mut limits = Vec::with_capacity(out_features * groups);
     for row in 0..out_features {
         limits.extend(by_group.iter().map(|group| group[row]));

@@ -177,9 +177,24 @@ pub fn awq_clip(
     inputs: &[f32],
     config: &AwqConfig,
 ) -> Result<Clip, QuantError> {
+    awq_clip_while(weight, shape, scale, inputs, config, &|| true)
+}
+
+/// As [`awq_clip`], as long as `go_on` says so, which is asked every few milliseconds.
+///
+/// # Errors
+/// As [`awq`], and [`QuantError::Stopped`].
+pub fn awq_clip_while(
+    weight: &[f32],
+    shape: [usize; 2],
+    scale: &[f64],
+    inputs: &[f32],
+    config: &AwqConfig,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Clip, QuantError> {
     config.validate()?;
     let scaled = scale_columns(weight, shape, scale)?;
-    clip::search(&scaled, shape, inputs, config)
+    clip::search(&scaled, shape, inputs, config, go_on)
 }
 
 fn scale_columns(weight: &[f32], shape: [usize; 2], scale: &[f64]) -> Result<Vec<f64>, QuantError> {

@@ -157,6 +157,21 @@ impl GptqFactor {
         shape: [usize; 2],
         mask: Option<&[u8]>,
     ) -> Result<Quantized, QuantError> {
+        self.quantize_while(weight, shape, mask, &|| true)
+    }
+
+    /// As [`GptqFactor::quantize_masked`], as long as `go_on` says so: every thread asks before each block of columns, some
+    /// milliseconds of work.
+    ///
+    /// # Errors
+    /// As [`GptqFactor::quantize_masked`], and [`QuantError::Stopped`].
+    pub fn quantize_while(
+        &self,
+        weight: &[f32],
+        shape: [usize; 2],
+        mask: Option<&[u8]>,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Quantized, QuantError> {
         check_weight(weight, shape)?;
         if let Some(mask) = mask.filter(|mask| mask.len() != weight.len()) {
             return Err(QuantError::Shape { shape, found: mask.len() });
@@ -166,10 +181,10 @@ impl GptqFactor {
         }
         match &self.state {
             State::Single { factor, damp_percent } => {
-                self.compensate(weight, mask, shape, factor, *damp_percent)
+                self.compensate(weight, mask, shape, factor, *damp_percent, go_on)
             }
             State::Double { factor, damp_percent } => {
-                self.compensate(weight, mask, shape, factor, *damp_percent)
+                self.compensate(weight, mask, shape, factor, *damp_percent, go_on)
             }
             State::Fallback(reason) => self.round(weight, mask, shape, reason.clone()),
         }
@@ -182,13 +197,14 @@ impl GptqFactor {
         shape: [usize; 2],
         factor: &HessianFactor<T>,
         damp_percent: f64,
+        go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Quantized, QuantError> {
         let config = &self.config;
         let group_size = config.group_size.resolve(shape[1])?;
         let plan = Plan::new(config, group_size, shape[1], self.order.as_deref(), &self.dead);
         let fit = GridFit::new(config.bits, config.symmetric, config.scale_dtype, config.mse);
         let Outcome { codes, scales, zeros, damped_error, live_error, weight_error } =
-            sweep(weight, mask, shape, &plan, &fit, factor);
+            sweep(weight, mask, shape, &plan, &fit, factor, go_on).ok_or(QuantError::Stopped)?;
         if !damped_error.is_finite() {
             return self.round(weight, mask, shape, FallbackReason::Diverged);
         }

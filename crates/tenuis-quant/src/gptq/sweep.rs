@@ -27,6 +27,7 @@ pub(super) struct Outcome {
     pub(super) weight_error: f64,
 }
 
+/// Nothing where `go_on` said no before it was through.
 pub(super) fn sweep<T: Real>(
     weight: &[f32],
     mask: Option<&[u8]>,
@@ -34,7 +35,8 @@ pub(super) fn sweep<T: Real>(
     plan: &Plan,
     fit: &GridFit<T>,
     factor: &HessianFactor<T>,
-) -> Outcome {
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Option<Outcome> {
     let groups = plan.groups;
     let mut codes = vec![0u8; out_features * in_features];
     let mut scales = vec![0.0f32; out_features * groups];
@@ -46,19 +48,18 @@ pub(super) fn sweep<T: Real>(
             .par_chunks_mut(PANEL_ROWS * groups.max(1))
             .zip(zeros.par_chunks_mut(PANEL_ROWS * groups.max(1))),
     );
-    let errors: Vec<[f64; 3]> = parts
+    let errors: Option<Vec<[f64; 3]>> = parts
         .enumerate()
         .map(|(index, ((codes, weight), (scales, zeros)))| {
             let from = index * PANEL_ROWS * width;
             let mask = mask.map(|mask| &mask[from..from + weight.len()]);
             let mut panel = Panel::new(weight, mask, plan, fit);
-            panel.run(&blocks);
-            panel.write(weight, codes, scales, zeros)
+            panel.run(&blocks, go_on).then(|| panel.write(weight, codes, scales, zeros))
         })
         .collect();
     let [damped_error, live_error, weight_error] =
-        errors.iter().fold([0.0; 3], |sum, part| std::array::from_fn(|i| sum[i] + part[i]));
-    Outcome { codes, scales, zeros, damped_error, live_error, weight_error }
+        errors?.iter().fold([0.0; 3], |sum, part| std::array::from_fn(|i| sum[i] + part[i]));
+    Some(Outcome { codes, scales, zeros, damped_error, live_error, weight_error })
 }
 
 /// The blocks of columns with the diagonal blocks of `U`, which every panel reads.
@@ -135,7 +136,8 @@ impl<'a, T: Real> Panel<'a, T> {
         }
     }
 
-    fn run(&mut self, blocks: &Blocks<'_, T>) {
+    /// Whether it came to the end.
+    fn run(&mut self, blocks: &Blocks<'_, T>, go_on: &(dyn Fn() -> bool + Sync)) -> bool {
         let rows = self.rows;
         if self.plan.grids_first {
             let mut members = vec![Vec::new(); self.plan.groups];
@@ -153,6 +155,9 @@ impl<'a, T: Real> Panel<'a, T> {
         }
         let mut work = Workspace::default();
         for block in &blocks.blocks {
+            if !go_on() {
+                return false;
+            }
             let wide = block.wide.as_ref().map(|(range, inverse)| {
                 work.correct(&self.values, rows, range.clone(), inverse, blocks.factor);
                 work.corrected.clone()
@@ -188,6 +193,7 @@ impl<'a, T: Real> Panel<'a, T> {
                 quantize_columns(&mut now, start - columns.start..end - columns.start);
             }
         }
+        true
     }
 
     /// Writes codes, scales and zero points row by row; returns the errors in the order of [`Outcome`].
