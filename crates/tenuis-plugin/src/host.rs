@@ -264,7 +264,7 @@ mod tests {
         let made = Arc::clone(&done);
         let error = host(&cancelled)
             .detached(move || {
-                drop(wait.recv());
+                assert!(wait.recv().is_err(), "it ends when the other end is dropped");
                 made.store(true, Ordering::Release);
             })
             .unwrap_err();

@@ -133,7 +133,7 @@ fn begin<T: Real>(a: &[T], shape: [usize; 2], space: Space, seed: u64) -> Result
     let start = Start::draw(shape[1], space.width, seed);
     let begun = start.map(|start| start.product(a, shape[1]));
     // Every element of `a` is in some sum: where all sums are finite, so is `a`, which need not be read once more.
-    if !begun.as_ref().is_some_and(|sums| first_non_finite(sums).is_none()) {
+    if begun.as_ref().is_none_or(|sums| first_non_finite(sums).is_some()) {
         check_finite(a, shape)?;
     }
     Ok(begun)

@@ -53,7 +53,7 @@ impl<T: Real> Start<T> {
             vectorised(
                 #[inline(always)]
                 || self.rows(out, a, columns),
-            )
+            );
         });
         out
     }
