@@ -93,8 +93,13 @@ fn shown(record: &Record, out: &Path) -> String {
     // Writing to a string cannot fail.
     for budget in &record.budgets {
         let (name, used, limit) = (budget.resource.name(), budget.used, budget.limit);
-        let _ =
-            writeln!(text, "{name}: {used:.6} of {limit:.6}, {:.6} untouched by any choice", budget.fixed);
+        // Bytes and operations are whole numbers.
+        let digits = if budget.resource == Resource::Latency { 6 } else { 0 };
+        let fixed = budget.fixed;
+        let _ = writeln!(
+            text,
+            "{name}: {used:.digits$} of {limit:.digits$}, {fixed:.digits$} untouched by any choice"
+        );
     }
     if let Some(divergence) = record.divergence {
         let _ =
